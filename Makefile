@@ -1,0 +1,31 @@
+# Needs nothing but python3: uv is taken from PATH, or installed beside the project (.uv) when it is missing.
+UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
+RUN := $(UV) run --frozen --no-sync
+BASE := $(UV) sync --frozen --quiet --extra embedded
+FULL := $(UV) sync --frozen --quiet --all-extras
+
+.PHONY: demo test lint bench install
+
+demo: | $(UV)
+	$(BASE) --no-dev --inexact
+	$(RUN) whet compare diamonds --html reports/diamonds.html
+
+test: install
+	$(RUN) pytest
+
+lint: install
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+	$(RUN) mypy
+	$(RUN) lint-imports
+
+bench: install
+	$(RUN) python benchmarks/harness.py
+	$(RUN) python benchmarks/evaluate.py
+
+install: | $(UV)
+	$(FULL)
+
+.uv/bin/uv:
+	python3 -m venv .uv
+	.uv/bin/python -m pip install --quiet uv

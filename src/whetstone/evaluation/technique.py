@@ -1,0 +1,75 @@
+"""A technique: one way to answer the cases of a problem."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from whetstone.models import ChatModel
+from whetstone.types import Case, Prediction, Problem
+
+
+class Technique(Protocol):
+    """One way to answer the cases of a problem.
+
+    Attributes:
+        name: as it was asked for, canonical: "constant:median", "few-shot:nearest:3".
+        identity: JSON-ready values that settle every answer together with the training cases and the case itself:
+            technique, its arguments, prompt version, model identity and options. Equal identities answer alike.
+        model: the spec of the language model behind it, or None.
+        needs_training: whether `fit` needs training cases.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def identity(self) -> Mapping[str, Any]: ...
+
+    @property
+    def model(self) -> str | None: ...
+
+    @property
+    def needs_training(self) -> bool: ...
+
+    def fit(self, problem: Problem) -> None:
+        """Learn from `problem.train` (and validation); never from the test cases.
+
+        Raises:
+            UsageError: the technique cannot work on this problem; the sentence says why.
+        """
+        ...
+
+    def keys(self, cases: Sequence[Case]) -> list[str]:
+        """For each case, the digest of what would be asked; answers with a known key need not be asked for again."""
+        ...
+
+    def predict(self, cases: Sequence[Case]) -> Iterator[Prediction]:
+        """An answer to each case, in any order, each as soon as it is known."""
+        ...
+
+
+@dataclass(frozen=True)
+class TechniqueContext:
+    """What a technique may need besides its arguments.
+
+    Attributes:
+        seed: seed of every random choice.
+        load_model: gives the model of a spec; the same spec gives the same object.
+        model: spec of the model that language-model techniques ask.
+        options: techniques' options by name, such as a question of the user's own.
+    """
+
+    seed: int
+    load_model: Callable[[str], ChatModel]
+    model: str = "smollm2"
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+def digest(*parts: Any) -> str:
+    """A short, stable digest of JSON-ready values: 24 hex digits of their sha256."""
+    canonical = json.dumps(parts, ensure_ascii=False, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()[:24]

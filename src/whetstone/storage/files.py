@@ -1,0 +1,36 @@
+"""Files that are never half written."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from whetstone.errors import StorageError
+
+
+def storage_error(path: Path, error: OSError) -> StorageError:
+    """The sentence for a file of ours that could not be written or read."""
+    return StorageError(f"{path}: {error.strerror or error}; what was written before is kept")
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write `content` under a temporary name beside `path`, then rename: readers see the old file or the new one.
+
+    Raises:
+        StorageError: the disk is full, or the folder cannot be written.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    temporary: str | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary is not None and os.path.exists(temporary):
+            os.unlink(temporary)
+        raise storage_error(path, error) from error
