@@ -30,7 +30,7 @@ def read_journal(path: Path) -> Iterator[dict[str, Any]]:
                     yield json.loads(line)
                 except ValueError:
                     raise StorageError(
-                        f"{path}, line {number}: not JSON; the journal was damaged from outside. Delete the line to go on"
+                        f"{path}, line {number}: not JSON; the journal was damaged from outside; delete that line"
                     ) from None
     except FileNotFoundError:
         return
