@@ -1,4 +1,4 @@
-"""Every test has a home folder of its own and no key in its environment: nothing can cost money or touch the user's data."""
+"""Every test has a home folder of its own and no key in its environment: nothing costs money or touches user data."""
 
 from __future__ import annotations
 

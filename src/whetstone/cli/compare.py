@@ -1,0 +1,189 @@
+"""`whet compare`: several techniques answer the same frozen items; a report says which is best."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+_DATA = "Data"
+_SPLIT = "Split"
+_OUTPUT = "Output"
+
+
+def compare(
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="CSV, TSV, JSON, JSONL or Parquet file, a Hugging Face dataset (folder or id), or a packaged "
+            "catalogue: diamonds."
+        ),
+    ] = "diamonds",
+    technique: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--technique",
+            "-t",
+            help="A technique; repeat for several. constant[:mean|median|mode], linear, "
+            "tfidf, knn[:K], lightgbm, ask, few-shot[:fixed|random|nearest[:K]], "
+            "guesses:FILE. Default: all that suit the problem.",
+        ),
+    ] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option("--model", "-m", help="Model for ask and few-shot; repeat for several. Default: smollm2."),
+    ] = None,
+    question: Annotated[
+        str | None, typer.Option(help="What the language model is asked about each item, instead of the default.")
+    ] = None,
+    text: Annotated[
+        list[str] | None,
+        typer.Option(help="Column that a technique answers from; repeat to join several.", rich_help_panel=_DATA),
+    ] = None,
+    target: Annotated[str | None, typer.Option(help="Column with the true answer.", rich_help_panel=_DATA)] = None,
+    id_column: Annotated[
+        str | None, typer.Option("--id", help="Column that identifies an item.", rich_help_panel=_DATA)
+    ] = None,
+    field: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Column that tabular techniques may use; repeat. Default: every other column.", rich_help_panel=_DATA
+        ),
+    ] = None,
+    group: Annotated[
+        str | None,
+        typer.Option(help="Column whose equal values must stay in one split.", rich_help_panel=_DATA),
+    ] = None,
+    kind: Annotated[
+        str | None, typer.Option(help="number, label or text. Default: seen from the target.", rich_help_panel=_DATA)
+    ] = None,
+    metric: Annotated[
+        str | None,
+        typer.Option(help="The metric that decides. Default: mae, accuracy or rouge_l.", rich_help_panel=_DATA),
+    ] = None,
+    unit: Annotated[str | None, typer.Option(help="Unit of the numbers, such as $.", rich_help_panel=_DATA)] = None,
+    minimum: Annotated[
+        float | None, typer.Option("--min", help="Rows with a smaller target are rejected.", rich_help_panel=_DATA)
+    ] = None,
+    maximum: Annotated[
+        float | None, typer.Option("--max", help="Rows with a larger target are rejected.", rich_help_panel=_DATA)
+    ] = None,
+    encoding: Annotated[str, typer.Option(help="Encoding of a text file.", rich_help_panel=_DATA)] = "utf-8",
+    strict: Annotated[
+        bool,
+        typer.Option("--strict", help="Stop at the first bad row instead of setting it aside.", rich_help_panel=_DATA),
+    ] = False,
+    rejects: Annotated[
+        str | None,
+        typer.Option(
+            help="Where bad rows go, with the reason (JSONL). Default: SOURCE.rejects.jsonl in the current "
+            "folder, only when there are any.",
+            rich_help_panel=_DATA,
+        ),
+    ] = None,
+    test_size: Annotated[
+        float | None, typer.Option(help="Test items: a count, or a fraction below 1.", rich_help_panel=_SPLIT)
+    ] = None,
+    validation_size: Annotated[
+        float | None, typer.Option(help="Validation items, likewise.", rich_help_panel=_SPLIT)
+    ] = None,
+    train_size: Annotated[
+        float | None, typer.Option(help="Training items at most, likewise.", rich_help_panel=_SPLIT)
+    ] = None,
+    test_all: Annotated[
+        bool,
+        typer.Option(
+            "--test-all",
+            help="Every row is a test item. Techniques that train answer each fold after training on the others.",
+            rich_help_panel=_SPLIT,
+        ),
+    ] = False,
+    train: Annotated[
+        str | None,
+        typer.Option(help="Train on this file's rows; every row of SOURCE is a test item.", rich_help_panel=_SPLIT),
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(help="Seed of the split, of examples and of intervals.", rich_help_panel=_SPLIT)
+    ] = 42,
+    json: Annotated[
+        str | None,
+        typer.Option("--json", help="Write the report as JSON to this file, or - .", rich_help_panel=_OUTPUT),
+    ] = None,
+    html: Annotated[
+        str | None, typer.Option(help="Write the report as one HTML file.", rich_help_panel=_OUTPUT)
+    ] = None,
+    csv: Annotated[
+        str | None, typer.Option(help="Write every answer as CSV to this file, or - .", rich_help_panel=_OUTPUT)
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No line per item.", rich_help_panel=_OUTPUT)] = False,
+    retry_errors: Annotated[
+        bool, typer.Option("--retry-errors", help="Ask again where an earlier answer was an error.")
+    ] = False,
+) -> None:
+    """Let several techniques answer the same frozen items, and say which is best.
+
+    Stopped at any moment, the same command goes on where it was: no item is asked twice.
+    """
+    from rich.console import Console
+
+    from whetstone.cli.report import write_reports
+    from whetstone.cli.tester import TesterView, print_report
+    from whetstone.datasets.build import build_problem
+    from whetstone.workflows.compare import compare as run_comparison
+
+    # A report on standard output must be alone there.
+    console = Console(stderr="-" in (json, csv))
+    built = build_problem(
+        source,
+        text=text or None,
+        target=target,
+        id=id_column,
+        fields=field or None,
+        group=group,
+        kind=kind,
+        metric=metric,
+        unit=unit,
+        minimum=minimum,
+        maximum=maximum,
+        encoding=encoding,
+        strict=strict,
+        test_size=_size(test_size),
+        validation_size=_size(validation_size),
+        train_size=_size(train_size),
+        test_all=test_all or train is not None,
+        train_source=train,
+        seed=seed,
+    )
+    for note in [*built.notes, *_keep_rejects(built, source, rejects)]:
+        console.print(note, style="dim", markup=False, highlight=False)
+    try:
+        report = run_comparison(
+            built.problem,
+            technique or None,
+            models=model or ["smollm2"],
+            question=question,
+            seed=seed,
+            watcher=TesterView(built.problem, console, verbose=not quiet),
+            retry_errors=retry_errors,
+        )
+    except KeyboardInterrupt:
+        console.print("\nStopped. Every answer so far is kept: the same command goes on from here.", highlight=False)
+        raise typer.Exit(1) from None
+    print_report(report, console)
+    write_reports(report, console, json=json, html=html, csv=csv)
+
+
+def _size(value: float | None) -> int | float | None:
+    """A count when it is whole, a fraction when it is below 1."""
+    return int(value) if value is not None and value >= 1 and value == int(value) else value
+
+
+def _keep_rejects(built: Any, source: str, path: str | None) -> list[str]:
+    """Write the rows that were set aside; a sentence about them."""
+    from pathlib import Path
+
+    if not built.rejects:
+        return []
+    target = Path(path) if path else Path(f"{Path(source).name}.rejects.jsonl")
+    built.rejects.write(target)
+    return [f"{len(built.rejects):,} bad rows were set aside, with the reasons, in {target}"]

@@ -1,0 +1,63 @@
+"""`whet`: one module per command. Each command imports what it needs when it runs, so `whet --help` is instant."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from whetstone.cli import compare, diff, doctor, models, report, runs
+from whetstone.errors import WhetstoneError
+
+app = typer.Typer(
+    name="whet",
+    help="Sharpen a language model on your problem, and measure the edge.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("compare")(compare.compare)
+app.command("runs")(runs.runs)
+app.command("report")(report.report)
+app.command("diff")(diff.diff)
+app.command("models")(models.models)
+app.command("doctor")(doctor.doctor)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"whet {version('whetstone-llm')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _top(
+    version: bool = typer.Option(False, "--version", callback=_show_version, is_eager=True, help="Print the version."),
+) -> None:
+    pass
+
+
+def run() -> None:
+    """The console entry point: the one place where errors become a sentence and an exit code."""
+    try:
+        app()
+    except WhetstoneError as error:
+        _fail(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        _fail("stopped; what was finished is kept", 1)
+    except BrokenPipeError:
+        # The reader of our output has gone (`whet runs | head`); keep Python from complaining at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        _fail(f"{where}{error.strerror or error}; what was finished is kept", 1)
+
+
+def _fail(sentence: str, code: int) -> None:
+    sys.stdout.flush()
+    print(f"whet: {sentence}", file=sys.stderr)
+    sys.exit(code)

@@ -1,0 +1,81 @@
+"""The harness: one technique answers the test cases of a problem; every answer is kept before the next is looked at."""
+
+from __future__ import annotations
+
+import time
+from typing import Protocol
+
+from whetstone.evaluation.run import RunRecord, RunStore
+from whetstone.evaluation.technique import Technique
+from whetstone.types import Case, Prediction, Problem
+
+
+class Watcher(Protocol):
+    """Somebody who follows an evaluation: the terminal, the workbench."""
+
+    def start(self, label: str, total: int, already: int) -> None:
+        """A technique begins: it has `total` cases, of which `already` have answers from an earlier run."""
+        ...
+
+    def item(self, case: Case, prediction: Prediction) -> None:
+        """A new answer."""
+        ...
+
+    def finish(self) -> None:
+        """The technique is through."""
+        ...
+
+
+class Unwatched:
+    """Nobody follows."""
+
+    def start(self, label: str, total: int, already: int) -> None:
+        pass
+
+    def item(self, case: Case, prediction: Prediction) -> None:
+        pass
+
+    def finish(self) -> None:
+        pass
+
+
+def evaluate(
+    problem: Problem,
+    technique: Technique,
+    store: RunStore,
+    watcher: Watcher | None = None,
+    *,
+    label: str = "",
+    retry_errors: bool = False,
+) -> RunRecord:
+    """Let a technique answer every test case that its run has no answer for yet.
+
+    Killed at any instant, the run keeps every answer that had arrived; called again, it asks only for the rest.
+
+    Args:
+        label: how the technique is announced to the watcher; its name by default.
+        retry_errors: ask again for answers that are errors.
+
+    Raises:
+        UsageError: the technique cannot work on this problem.
+        ModelError: the model cannot answer at all; answers that had arrived are kept.
+        StorageError: an answer cannot be written; nothing more is asked for.
+    """
+    watcher = watcher or Unwatched()
+    cases = {case.id: case for case in problem.test}
+    with store.open(problem, technique) as run:
+        if retry_errors:
+            run.forget_errors()
+        started = time.perf_counter()
+        technique.fit(problem)
+        run.record_fit(time.perf_counter() - started)
+        keys = technique.keys(list(cases.values()))
+        missing = [case for case, key in zip(cases.values(), keys, strict=True) if not run.has_answer(case.id, key)]
+        watcher.start(label or technique.name, len(cases), len(cases) - len(missing))
+        try:
+            for prediction in technique.predict(missing) if missing else ():
+                run.record(prediction)
+                watcher.item(cases[prediction.case_id], prediction)
+        finally:
+            watcher.finish()
+        return RunRecord(run.id, run.header, run.answers, run.build_seconds or 0.0)
