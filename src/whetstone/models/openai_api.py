@@ -1,0 +1,186 @@
+"""The client for every endpoint that speaks OpenAI's chat completions, hosted or in this process."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import random
+import threading
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+from urllib.parse import urlsplit
+
+from whetstone.errors import LoginError, ModelConnectionError, RequestRefusedError
+from whetstone.models.connections import Cancellation, ConnectionPool, PrepareRequest
+from whetstone.models.openai_attempt import Attempt
+from whetstone.models.openai_errors import Failure, Site
+from whetstone.models.openai_wire import MaxTokensField, request_body
+from whetstone.types import Chunk, Message, ModelIdentity, Options
+
+LONGEST_DELAY = 120.0  # seconds; an endpoint that asks for a longer wait is given up at once
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+def is_loopback(base_url: str) -> bool:
+    """Whether a URL leads to this machine."""
+    host = urlsplit(base_url).hostname or ""
+    return host in ("localhost", "::1") or host.startswith("127.")
+
+
+class ReplyStream(Iterator[Chunk]):
+    """A streamed reply. `close` may be called from any thread and stops the endpoint's work at once."""
+
+    def __init__(self, chunks: Generator[Chunk], pool: ConnectionPool, cancellation: Cancellation) -> None:
+        self._chunks = chunks
+        self._pool = pool
+        self._cancellation = cancellation
+
+    def __next__(self) -> Chunk:
+        return next(self._chunks)
+
+    def close(self) -> None:
+        """Stop. The reply ends here; closing twice is harmless."""
+        self._pool.cancel(self._cancellation)
+        with contextlib.suppress(ValueError):  # another thread is inside it, wakes up now, and cleans up itself
+            self._chunks.close()
+
+
+class OpenAIModel:
+    """A chat model behind an OpenAI-compatible endpoint.
+
+    Args:
+        identity: which model this is; its `name` is what the endpoint is asked for.
+        base_url: the endpoint, up to and with `/v1`.
+        api_key: its key; any text for an endpoint that needs none.
+        key_env: the environment variable that the key came from, for messages.
+        concurrency: most requests open at once, those that wait to be retried included.
+        timeout: seconds of silence after which a request is given up. Connecting has at most 10 of them.
+        retries: how often a request that failed in passing is sent again, as long as no part of its reply has arrived.
+        extra_body: fields added to every request.
+        max_tokens_field: what the endpoint calls `Options.max_tokens`.
+        continue_body: fields that make the endpoint continue a last message of the assistant's; None where it cannot.
+
+    Raises:
+        LoginError: the key holds characters that no key has.
+    """
+
+    def __init__(
+        self,
+        *,
+        identity: ModelIdentity,
+        base_url: str,
+        api_key: str,
+        key_env: str = "",
+        concurrency: int = 8,
+        timeout: float = 120,
+        retries: int = 5,
+        extra_body: Mapping[str, Any] | None = None,
+        max_tokens_field: MaxTokensField = "max_tokens",
+        continue_body: Mapping[str, Any] | None = _NOTHING,
+    ) -> None:
+        if not api_key.isascii() or not api_key.isprintable() or " " in api_key:
+            named = f"the key in {key_env}" if key_env else "the key"
+            raise LoginError(f"{identity.spec}: {named} holds spaces or characters that no key has; copy it again")
+        self.identity = identity
+        self.concurrency = concurrency
+        self._site = Site(identity.spec, base_url, timeout, key_env, api_key)
+        self._retries = retries
+        self._extra_body = dict(extra_body or {})
+        self._max_tokens_field = max_tokens_field
+        self._continue_body = continue_body
+        self._pool = ConnectionPool(concurrency, self._open_client)
+        self._tls: Any = None
+        self._tls_lock = threading.Lock()
+        self._ever_answered = False
+
+    def __repr__(self) -> str:
+        return f"OpenAIModel({self.identity.spec!r})"
+
+    def _open_client(self, prepare: PrepareRequest) -> Any:
+        import httpx2
+        import openai
+
+        local = is_loopback(self._site.base_url)
+        official = self._site.base_url.startswith("https://api.openai.com/")
+        with self._tls_lock:
+            if self._tls is None:  # reading the certificates takes 50 ms; all connections share them
+                self._tls = httpx2.create_ssl_context()
+        return openai.OpenAI(
+            api_key=self._site.api_key,
+            base_url=self._site.base_url,
+            # "" keeps OPENAI_ORG_ID and OPENAI_PROJECT_ID from being sent to somebody else's endpoint.
+            organization=None if official else "",
+            project=None if official else "",
+            # Ours instead of the library's: its delays sleep where nothing can wake them, it retries an exhausted
+            # quota, and it does not retry a stream that breaks before its first event.
+            max_retries=0,
+            http_client=openai.DefaultHttpxClient(
+                timeout=httpx2.Timeout(self._site.timeout, connect=min(10.0, self._site.timeout)),
+                limits=httpx2.Limits(max_connections=1, max_keepalive_connections=1),
+                verify=self._tls,
+                trust_env=not local,  # a proxy cannot reach this machine
+                event_hooks={"request": [prepare]},
+            ),
+        )
+
+    def stream(self, messages: Sequence[Message], options: Options = Options()) -> ReplyStream:  # noqa: B008
+        """The reply, piece by piece; see `ChatModel`. The request is sent when the first chunk is asked for.
+
+        Raises:
+            ModelError: one of its kinds. A stream that breaks off after text has arrived raises ModelConnectionError.
+        """
+        body = {
+            **request_body(self.identity.name, messages, options, self._max_tokens_field),
+            **self._extra_body,
+        }
+        if messages and messages[-1]["role"] == "assistant":
+            if self._continue_body is None:
+                raise RequestRefusedError(f"{self.identity.spec}: this endpoint cannot continue an assistant's message")
+            body.update(self._continue_body)
+        cancellation = Cancellation()
+        return ReplyStream(self._chunks(body, cancellation), self._pool, cancellation)
+
+    def close(self) -> None:
+        """Stop every stream and close every connection."""
+        self._pool.close()
+
+    def _chunks(self, body: dict[str, Any], cancellation: Cancellation) -> Generator[Chunk]:
+        with self._pool.connection(cancellation) as connection:
+            if connection is None:
+                return
+            for attempt in itertools.count(1):
+                attempted = Attempt(connection, self._site)
+                # No `yield from`: the text that arrived is counted for the message below.
+                characters, began = 0, False
+                for chunk in attempted.chunks(body):
+                    characters, began = characters + len(chunk.text), True
+                    yield chunk
+                failure = attempted.failure
+                if failure is None:
+                    return
+                if cancellation.requested:
+                    if cancellation.model_closed:
+                        raise ModelConnectionError(f"{self.identity.spec}: the model was closed while it answered")
+                    return
+                if began:
+                    raise type(failure.error)(f"{failure.error} (after {characters} characters of the reply)")
+                self._ever_answered = self._ever_answered or not failure.unreachable
+                delay = self._delay(failure, attempt)
+                if delay is None:
+                    times = f" ({attempt} attempts)" if attempt > 1 else ""
+                    raise type(failure.error)(f"{failure.error}{times}")
+                if cancellation.wait(delay):
+                    return
+
+    def _delay(self, failure: Failure, attempt: int) -> float | None:
+        """Seconds to wait before the next attempt; None when there is to be none."""
+        if not failure.passing or attempt > self._retries:
+            return None
+        if failure.unreachable and not self._ever_answered:
+            return None  # it is not running, or its address is wrong: say so now instead of in a quarter of a minute
+        if failure.retry_after is not None:
+            # Spread a little, or all the streams that were turned away together come back together.
+            wait = failure.retry_after * random.uniform(1, 1.1)
+            return wait if wait <= LONGEST_DELAY else None
+        return min(30.0, 0.5 * 2.0 ** (attempt - 1)) * random.uniform(0.75, 1)
