@@ -16,7 +16,7 @@ from whetstone.models.base import (
 from whetstone.models.spec import Listing, ModelSpec, Provider, parse_spec
 from whetstone.registry import Registry
 
-_ENDPOINT = "whetstone.models.openai_api:EndpointProvider"
+_ENDPOINT = "whetstone.models.endpoints:EndpointProvider"
 
 # The registered object is called with the provider's name and returns its Provider.
 PROVIDERS = Registry(

@@ -6,12 +6,12 @@ import contextlib
 import itertools
 import random
 import threading
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
-from whetstone.errors import LoginError, ModelConnectionError, RequestRefusedError
+from whetstone.errors import LoginError, ModelConnectionError, RequestRefusedError, UsageError
 from whetstone.models.connections import Cancellation, ConnectionPool, PrepareRequest
 from whetstone.models.openai_attempt import Attempt
 from whetstone.models.openai_errors import Failure, Site
@@ -60,6 +60,7 @@ class OpenAIModel:
         extra_body: fields added to every request.
         max_tokens_field: what the endpoint calls `Options.max_tokens`.
         continue_body: fields that make the endpoint continue a last message of the assistant's; None where it cannot.
+        unsupported: names of `Options` that the endpoint refuses or silently ignores.
 
     Raises:
         LoginError: the key holds characters that no key has.
@@ -78,6 +79,7 @@ class OpenAIModel:
         extra_body: Mapping[str, Any] | None = None,
         max_tokens_field: MaxTokensField = "max_tokens",
         continue_body: Mapping[str, Any] | None = _NOTHING,
+        unsupported: Collection[str] = (),
     ) -> None:
         if not api_key.isascii() or not api_key.isprintable() or " " in api_key:
             named = f"the key in {key_env}" if key_env else "the key"
@@ -89,6 +91,7 @@ class OpenAIModel:
         self._extra_body = dict(extra_body or {})
         self._max_tokens_field = max_tokens_field
         self._continue_body = continue_body
+        self._unsupported = frozenset(unsupported)
         self._pool = ConnectionPool(concurrency, self._open_client)
         self._tls: Any = None
         self._tls_lock = threading.Lock()
@@ -128,8 +131,12 @@ class OpenAIModel:
         """The reply, piece by piece; see `ChatModel`. The request is sent when the first chunk is asked for.
 
         Raises:
+            UsageError: an option is set that this endpoint does not have.
             ModelError: one of its kinds. A stream that breaks off after text has arrived raises ModelConnectionError.
         """
+        for name in sorted(options.model_fields_set & self._unsupported):
+            if getattr(options, name) not in (None, ()):
+                raise UsageError(f"{self.identity.spec}: this endpoint does not support {name}; leave it out")
         body = {
             **request_body(self.identity.name, messages, options, self._max_tokens_field),
             **self._extra_body,

@@ -257,6 +257,9 @@ def _short(text: str) -> str:
 
 
 def _deepest(error: BaseException) -> BaseException:
-    while (cause := error.__cause__) is not None:
-        error = cause
-    return error
+    """Where a chain of exceptions began. Not by `__context__`: that may lead to what the caller is just handling."""
+    while True:
+        inner = error.__cause__ or (error.args[0] if error.args else None)  # httpcore2 wraps, and cuts the chain
+        if not isinstance(inner, BaseException):
+            return error
+        error = inner
