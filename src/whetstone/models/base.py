@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+import queue
+import threading
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -15,6 +18,7 @@ from whetstone.errors import ModelError
 from whetstone.types import Chunk, Message, ModelIdentity, Options, Reply, TokenLogprob, ToolCall, Usage
 
 GREEDY = Options(temperature=0)
+STOP_SECONDS = 2.0  # longest wait for streams that were told to stop
 
 
 @runtime_checkable
@@ -34,6 +38,8 @@ class ChatModel(Protocol):
 
     def stream(self, messages: Sequence[Message], options: Options = ...) -> Iterator[Chunk]:
         """The reply, piece by piece. Closing the iterator stops the engine's work.
+
+        An iterator whose `close` works from another thread is stopped at any instant; a generator, at its next chunk.
 
         When the last message is the assistant's, the reply continues it (where the engine can; otherwise the engine
         raises RequestRefusedError).
@@ -140,41 +146,100 @@ def replies(
 ) -> Iterator[tuple[int, Reply | ModelError]]:
     """`(index, reply)` for many conversations, in the order in which they finish.
 
-    A batch model gets them all at once; otherwise at most `model.concurrency` streams are open at a time. An error that
-    concerns one item takes that item's place; any other is raised, after the replies that had already finished.
+    A batch model gets them all at once; otherwise at most `model.concurrency` streams are open at a time, and the next
+    is opened when a finished reply is taken. An error that concerns one item takes that item's place; any other is
+    raised, after the replies that were already under way. Closing the iterator closes the open streams.
     """
     if isinstance(model, BatchModel):
         yield from model.reply_many(conversations, options)
         return
-
-    def ask(index: int) -> Reply | ModelError:
-        try:
-            return reply(model, conversations[index], options)
-        except ModelError as error:
-            if not error.concerns_one_item:
-                raise
-            return error
-
+    asking = _Asking(model, conversations, options)
     waiting = iter(range(len(conversations)))
-    pool = ThreadPoolExecutor(max_workers=max(1, model.concurrency), thread_name_prefix="whetstone-ask")
-    running: dict[Future[Reply | ModelError], int] = {}
+    under_way = 0
+    fatal: BaseException | None = None
     try:
-        for index in waiting:
-            running[pool.submit(ask, index)] = index
-            if len(running) == model.concurrency:
-                break
-        fatal: BaseException | None = None
-        while running:
-            done, _ = wait(running, return_when=FIRST_COMPLETED)
-            for future in sorted(done, key=running.__getitem__):
-                index = running.pop(future)
-                if (error := future.exception()) is not None:
-                    fatal = fatal or error
-                    continue
-                yield index, future.result()
-                if fatal is None and (following := next(waiting, None)) is not None:
-                    running[pool.submit(ask, following)] = following
+        for index in itertools.islice(waiting, max(1, model.concurrency)):
+            asking.ask(index)
+            under_way += 1
+        while under_way:
+            index, outcome = asking.finished.get()
+            under_way -= 1
+            if isinstance(outcome, BaseException) and not (
+                isinstance(outcome, ModelError) and outcome.concerns_one_item
+            ):
+                fatal = fatal or outcome
+                continue
+            if fatal is None and (following := next(waiting, None)) is not None:
+                asking.ask(following)
+                under_way += 1
+            yield index, outcome
         if fatal is not None:
             raise fatal
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+        asking.stop()
+
+
+class _Asking:
+    """Threads that drain streams and can be told to stop.
+
+    Not a ThreadPoolExecutor: the interpreter waits for its threads when it exits, however long a stream is silent.
+    """
+
+    def __init__(self, model: ChatModel, conversations: Sequence[Sequence[Message]], options: Options) -> None:
+        self.finished: queue.SimpleQueue[tuple[int, Reply | BaseException]] = queue.SimpleQueue()
+        self._model = model
+        self._conversations = conversations
+        self._options = options
+        self._to_ask: queue.SimpleQueue[int | None] = queue.SimpleQueue()
+        self._stopping = threading.Event()
+        self._open: dict[int, Iterator[Chunk]] = {}
+        self._threads: list[threading.Thread] = []
+        self._idle = threading.Semaphore(0)
+
+    def ask(self, index: int) -> None:
+        """Ask for one reply, on a thread that is idle, else on a new one."""
+        if not self._idle.acquire(blocking=False):
+            name = f"whetstone-ask-{len(self._threads)}"
+            self._threads.append(threading.Thread(target=self._work, name=name, daemon=True))
+            self._threads[-1].start()
+        self._to_ask.put(index)
+
+    def _work(self) -> None:
+        while (index := self._to_ask.get()) is not None:
+            try:
+                outcome: Reply | BaseException = self._drain(index)
+            except BaseException as error:
+                outcome = error
+            self._idle.release()
+            self.finished.put((index, outcome))
+
+    def _drain(self, index: int) -> Reply:
+        stream = self._model.stream(self._conversations[index], self._options)
+        self._open[index] = stream
+        if self._stopping.is_set():  # `stop` may have looked before this stream was there
+            _close(stream)
+        try:
+            return drain(itertools.takewhile(lambda _: not self._stopping.is_set(), stream))
+        finally:
+            del self._open[index]
+            _close(stream)
+
+    def stop(self) -> None:
+        """Close every open stream and end the threads."""
+        self._stopping.set()
+        for _ in self._threads:
+            self._to_ask.put(None)
+        for stream in list(self._open.values()):
+            _close(stream)
+        deadline = time.monotonic() + STOP_SECONDS
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+
+
+def _close(stream: Iterator[Chunk]) -> None:
+    close = getattr(stream, "close", None)
+    if close is not None:
+        with contextlib.suppress(
+            ValueError
+        ):  # a generator that another thread is in; that thread stops at its next chunk
+            close()

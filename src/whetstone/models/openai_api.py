@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import random
-import threading
 from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -26,6 +26,14 @@ def is_loopback(base_url: str) -> bool:
     """Whether a URL leads to this machine."""
     host = urlsplit(base_url).hostname or ""
     return host in ("localhost", "::1") or host.startswith("127.")
+
+
+@functools.cache
+def _tls() -> Any:
+    """TLS settings for all connections: reading the certificates takes 50 ms."""
+    import httpx2
+
+    return httpx2.create_ssl_context()
 
 
 class ReplyStream(Iterator[Chunk]):
@@ -93,8 +101,6 @@ class OpenAIModel:
         self._continue_body = continue_body
         self._unsupported = frozenset(unsupported)
         self._pool = ConnectionPool(concurrency, self._open_client)
-        self._tls: Any = None
-        self._tls_lock = threading.Lock()
         self._ever_answered = False
 
     def __repr__(self) -> str:
@@ -106,9 +112,6 @@ class OpenAIModel:
 
         local = is_loopback(self._site.base_url)
         official = self._site.base_url.startswith("https://api.openai.com/")
-        with self._tls_lock:
-            if self._tls is None:  # reading the certificates takes 50 ms; all connections share them
-                self._tls = httpx2.create_ssl_context()
         return openai.OpenAI(
             api_key=self._site.api_key,
             base_url=self._site.base_url,
@@ -121,7 +124,7 @@ class OpenAIModel:
             http_client=openai.DefaultHttpxClient(
                 timeout=httpx2.Timeout(self._site.timeout, connect=min(10.0, self._site.timeout)),
                 limits=httpx2.Limits(max_connections=1, max_keepalive_connections=1),
-                verify=self._tls,
+                verify=_tls(),
                 trust_env=not local,  # a proxy cannot reach this machine
                 event_hooks={"request": [prepare]},
             ),

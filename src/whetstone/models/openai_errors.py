@@ -134,6 +134,7 @@ _NO_MODEL = re.compile(
     r"model_not_found|model[^.]{0,120}(?:not found|not exist|is not available)|not a valid model|no endpoints found",
     re.IGNORECASE,
 )
+_BAD_KEY = re.compile(r"invalid_api_key|API_KEY_INVALID|(?:API|access) key (?:not valid|not found)", re.IGNORECASE)
 _FLAGGED = re.compile(r"moderation|flagged", re.IGNORECASE)
 
 
@@ -200,7 +201,7 @@ def from_answer(status: int | None, body: object, site: Site, headers: Mapping[s
         return Failure(UnknownModelError(f"{told}; check the model's name"))
     if status == 403 and _FLAGGED.search(said):
         return Failure(RequestRefusedError(told))
-    if status in (401, 403):
+    if status in (401, 403) or _BAD_KEY.search(everything):  # Gemini refuses a key with 400
         remedy = (
             f"check the key in {site.key_env}" if site.key_env else "name the variable that holds a key: key_env=NAME"
         )
