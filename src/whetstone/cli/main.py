@@ -10,6 +10,8 @@ import typer
 from whetstone.cli import compare, diff, doctor, models, report, runs
 from whetstone.errors import WhetstoneError
 
+_INTERRUPTED = 130  # what typer makes of Ctrl-C
+
 app = typer.Typer(
     name="whet",
     help="Sharpen a language model on your problem, and measure the edge.",
@@ -46,7 +48,9 @@ def run() -> None:
         app()
     except WhetstoneError as error:
         _fail(str(error), error.exit_code)
-    except KeyboardInterrupt:
+    except SystemExit as stop:
+        if stop.code != _INTERRUPTED:
+            raise
         _fail("stopped; what was finished is kept", 1)
     except BrokenPipeError:
         # The reader of our output has gone (`whet runs | head`); keep Python from complaining at exit.

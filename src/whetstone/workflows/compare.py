@@ -1,0 +1,126 @@
+"""Compare: several techniques answer the same frozen test cases, each in a run that can be resumed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from whetstone.evaluation.cross_fit import CrossFitted
+from whetstone.evaluation.harness import Watcher, evaluate
+from whetstone.evaluation.report import Report, RunResult
+from whetstone.evaluation.run import RunRecord, RunStore
+from whetstone.evaluation.technique import Technique, TechniqueContext
+from whetstone.evaluation.techniques import build_technique, default_techniques
+from whetstone.models import ChatModel, load_model
+from whetstone.types import Problem
+from whetstone.workflows.frozen import keep_problem
+
+EMBEDDED_MODEL = "smollm2"
+
+
+class _Models:
+    """Loads each spec once, and closes what it loaded."""
+
+    def __init__(self, load: Callable[[str], ChatModel]) -> None:
+        self._load = load
+        self._loaded: dict[str, ChatModel] = {}
+
+    def __call__(self, spec: str) -> ChatModel:
+        if spec not in self._loaded:
+            self._loaded[spec] = self._load(spec)
+        return self._loaded[spec]
+
+    def close(self) -> None:
+        for model in self._loaded.values():
+            model.close()
+
+
+def compare(
+    problem: Problem,
+    techniques: Sequence[str] | None = None,
+    *,
+    models: Sequence[str] = (EMBEDDED_MODEL,),
+    question: str | None = None,
+    seed: int = 42,
+    store: RunStore | None = None,
+    watcher: Watcher | None = None,
+    retry_errors: bool = False,
+    load: Callable[[str], ChatModel] = load_model,
+) -> Report:
+    """Let techniques answer the test cases of a problem, and report on them.
+
+    Interrupted at any moment, it keeps every answer; called again with the same arguments it asks only for the rest.
+
+    Args:
+        techniques: technique specs ("tfidf", "few-shot:nearest:3"); by default all that suit the problem. One that asks
+            a language model runs once for each of `models`.
+        models: model specs.
+        question: what the language model is asked about each case, instead of the default for the problem's target.
+        seed: seed of every random choice.
+        store: where runs are kept; `WHETSTONE_HOME` by default.
+        watcher: is told of every answer.
+        retry_errors: ask again where an earlier answer was an error.
+        load: how a model spec becomes a model.
+
+    Raises:
+        UsageError: a technique is unknown, or cannot work on this problem.
+        ModelError: a model cannot answer at all.
+        StorageError: an answer cannot be kept.
+    """
+    store = store or RunStore()
+    loaded = _Models(load)
+    try:
+        specs = list(techniques) if techniques is not None else default_techniques(problem)
+        planned = _plan(problem, specs, models, question, seed, loaded)
+        keep_problem(store.home, problem)
+        results = []
+        for technique in planned:
+            label = run_label(technique.name, technique.model, len(models))
+            record = evaluate(problem, technique, store, watcher, label=label, retry_errors=retry_errors)
+            results.append(run_result(problem, record, label))
+    finally:
+        loaded.close()
+    return Report.build(problem, results, seed=seed)
+
+
+def _plan(
+    problem: Problem, specs: Sequence[str], models: Sequence[str], question: str | None, seed: int, loaded: _Models
+) -> list[Technique]:
+    """The techniques to run, in order; built before the first one starts, so that a misspelt name costs nothing."""
+    planned: list[Technique] = []
+    for spec in specs:
+        for model in models:
+            context = TechniqueContext(
+                seed=seed, load_model=loaded, model=model, options={"question": question} if question else {}
+            )
+            technique = build_technique(spec, context)
+            if technique.needs_training and problem.cross_fit and not len(problem.train):
+                technique = CrossFitted(lambda spec=spec, context=context: build_technique(spec, context))  # type: ignore[misc]
+            planned.append(technique)
+            if technique.model is None:
+                break
+    return planned
+
+
+def run_label(technique: str, model: str | None, models: int) -> str:
+    """How a run is called in tables: its technique, and its model where several are compared."""
+    return f"{technique} · {model}" if model and models > 1 else technique
+
+
+def run_result(problem: Problem, record: RunRecord, label: str) -> RunResult:
+    """A stored run as one line of a report."""
+    predictions = record.predictions(problem)
+    notes = []
+    if record.header.get("cross_fit"):
+        notes.append(f"cross-fitted, {record.header['cross_fit']} folds")
+    if len(predictions) < len(problem.test):
+        notes.append(f"only {len(predictions):,} of {len(problem.test):,} items answered so far")
+    return RunResult.build(
+        problem,
+        predictions,
+        label=label,
+        technique=str(record.header["technique"]),
+        model=record.header["model"],
+        run_id=record.id,
+        build_seconds=record.build_seconds,
+        notes=tuple(notes),
+    )
