@@ -118,6 +118,7 @@ class MisbehavingServer:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True  # or every second answer waits 40 ms for an acknowledgement
 
             def setup(self) -> None:
                 super().setup()
