@@ -7,7 +7,7 @@ import itertools
 import queue
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -105,6 +105,28 @@ class LogitModel(Protocol):
             top: list only this many tokens; None lists the whole vocabulary.
         """
         ...
+
+
+class ReplyStream(Iterator[Chunk]):
+    """A streamed reply that can be stopped at any instant: `close` works from any thread, and wakes the one that reads.
+
+    Args:
+        chunks: the reply.
+        stop: makes `chunks` end soon, whatever it waits for. May be called more than once.
+    """
+
+    def __init__(self, chunks: Generator[Chunk], stop: Callable[[], None]) -> None:
+        self._chunks = chunks
+        self._stop = stop
+
+    def __next__(self) -> Chunk:
+        return next(self._chunks)
+
+    def close(self) -> None:
+        """Stop. The reply ends here; closing twice is harmless."""
+        self._stop()
+        with contextlib.suppress(ValueError):  # another thread is inside it, wakes up now, and cleans up itself
+            self._chunks.close()
 
 
 def drain(chunks: Iterator[Chunk]) -> Reply:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import itertools
 import random
-from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
 from whetstone.errors import LoginError, ModelConnectionError, RequestRefusedError, UsageError
+from whetstone.models.base import ReplyStream
 from whetstone.models.connections import Cancellation, ConnectionPool, PrepareRequest
 from whetstone.models.openai_attempt import Attempt
 from whetstone.models.openai_errors import Failure, Site
@@ -34,24 +34,6 @@ def _tls() -> Any:
     import httpx2
 
     return httpx2.create_ssl_context()
-
-
-class ReplyStream(Iterator[Chunk]):
-    """A streamed reply. `close` may be called from any thread and stops the endpoint's work at once."""
-
-    def __init__(self, chunks: Generator[Chunk], pool: ConnectionPool, cancellation: Cancellation) -> None:
-        self._chunks = chunks
-        self._pool = pool
-        self._cancellation = cancellation
-
-    def __next__(self) -> Chunk:
-        return next(self._chunks)
-
-    def close(self) -> None:
-        """Stop. The reply ends here; closing twice is harmless."""
-        self._pool.cancel(self._cancellation)
-        with contextlib.suppress(ValueError):  # another thread is inside it, wakes up now, and cleans up itself
-            self._chunks.close()
 
 
 class OpenAIModel:
@@ -149,7 +131,7 @@ class OpenAIModel:
                 raise RequestRefusedError(f"{self.identity.spec}: this endpoint cannot continue an assistant's message")
             body.update(self._continue_body)
         cancellation = Cancellation()
-        return ReplyStream(self._chunks(body, cancellation), self._pool, cancellation)
+        return ReplyStream(self._chunks(body, cancellation), functools.partial(self._pool.cancel, cancellation))
 
     def close(self) -> None:
         """Stop every stream and close every connection."""
