@@ -129,9 +129,11 @@ class MisbehavingServer:
                 pass
 
             def do_GET(self) -> None:
-                Exchange(self, Asked(self.path, {}, {}), server).answer(
-                    200, json.dumps({"data": [{"id": name} for name in server.models]}).encode(), "application/json"
-                )
+                exchange = Exchange(self, Asked(self.path, {}, {}), server)
+                if self.path != "/v1/models":
+                    return page(404)(exchange)
+                served = {"data": [{"id": name} for name in server.models]}
+                exchange.answer(200, json.dumps(served).encode(), "application/json")
 
             def do_POST(self) -> None:
                 content = self.rfile.read(int(self.headers["Content-Length"]))

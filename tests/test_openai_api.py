@@ -12,6 +12,8 @@ import time
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from misbehaving_server import (
     Behaviour,
@@ -41,6 +43,7 @@ from whetstone.errors import (
 )
 from whetstone.models import ChatModel, drain, replies, reply
 from whetstone.models.openai_api import OpenAIModel
+from whetstone.models.openai_wire import WholeCharacters
 from whetstone.types import ModelIdentity, Options, TokenLogprob, ToolCall, Usage, assistant, user
 
 KEY = "sk-secret-0123456789"
@@ -169,6 +172,20 @@ def test_characters_cut_by_the_network_or_inside_json_strings_come_out_whole() -
     assert "".join(c.text for c in chunks) == text + "a😀b�"
     for chunk in chunks:
         chunk.text.encode()  # a lone surrogate cannot be encoded
+
+
+@given(st.text(), st.lists(st.integers(0, 40)))
+def test_text_cut_at_any_utf_16_unit_is_put_together_again(text: str, cuts: list[int]) -> None:
+    units = text.encode("utf-16-le")
+    ends = sorted({*(2 * cut for cut in cuts if 2 * cut < len(units)), len(units)})
+    pieces = [
+        units[start:end].decode("utf-16-le", "surrogatepass") for start, end in zip([0, *ends], ends, strict=False)
+    ]
+    whole = WholeCharacters()
+    shown = [*(whole.feed(piece) for piece in pieces), whole.finish()]
+    assert "".join(shown) == text
+    for piece in shown:
+        piece.encode()  # no half of a pair
 
 
 def test_a_rate_limit_is_waited_for_and_asked_again() -> None:

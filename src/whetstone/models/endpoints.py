@@ -152,7 +152,7 @@ class EndpointProvider:
         try:
             models = _served_models(self.endpoint.base_url)
         except OSError:
-            yield Listing(f"{self.name}:MODEL", False, f"nothing listens at {address}: start the server")
+            yield Listing(f"{self.name}:MODEL", False, f"nothing answers at {address}: start the server")
             return
         except (http.client.HTTPException, ValueError, KeyError, TypeError):
             yield Listing(f"{self.name}:MODEL", False, f"what listens at {address} is no OpenAI-compatible server")
