@@ -104,7 +104,7 @@ class MisbehavingServer:
         waiting: released each time a behaviour begins, so that a test can wait for it.
     """
 
-    def __init__(self, *plan: Behaviour, models: Sequence[str] = ()) -> None:
+    def __init__(self, *plan: Behaviour, models: Sequence[str] = (), port: int = 0) -> None:
         self.asked: list[Asked] = []
         self.connections = 0
         self.most_at_once = 0
@@ -145,9 +145,10 @@ class MisbehavingServer:
                         server.hung_up.set()
                         self.close_connection = True
 
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._http = ThreadingHTTPServer(("127.0.0.1", port), Handler)
         self._http.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._http.server_address[1]}/v1"
+        self.port = self._http.server_address[1]
+        self.url = f"http://127.0.0.1:{self.port}/v1"
 
     @contextlib.contextmanager
     def _begun(self, asked: Asked) -> Iterator[Behaviour]:

@@ -78,12 +78,15 @@ def test_a_model_on_this_machine_costs_nothing() -> None:
         ModelIdentity("scripted:echo", "scripted", "echo"),
         hosted("ollama:llama3.2:1b"),
         hosted("openai:gpt-4o?base_url=http://127.0.0.1:8080/v1"),
+        hosted("openai:gpt-4o?base_url=http://localhost/v1"),
+        hosted("openai:gpt-4o?base_url=http://[::1]:8080/v1"),
     ):
         assert cost(identity, MILLION) == 0
 
 
 def test_somebody_elses_server_has_no_known_price() -> None:
     assert cost(hosted("openai:gpt-4o?base_url=https://proxy.example/v1"), MILLION) is None
+    assert cost(hosted("openai:gpt-4o?base_url=https://127.0.0.1.example/v1"), MILLION) is None
     assert cost(hosted("ollama:llama3.2?base_url=https://ollama.example/v1"), MILLION) is None
 
 

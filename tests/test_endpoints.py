@@ -59,6 +59,14 @@ def test_what_the_endpoint_ignores_is_refused(monkeypatch: pytest.MonkeyPatch) -
         reply(load_model("anthropic:claude-haiku-4-5"), [user("x")], Options(seed=1))
 
 
+def test_options_can_be_omitted_and_the_identity_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-0123456789")
+    model = load_model("openai:gpt-5?omit=temperature,seed&timeout=9")
+    assert model.identity.spec == "openai:gpt-5?omit=seed,temperature"
+    with pytest.raises(UnknownNameError, match="temperature"):
+        load_model("openai:gpt-5?omit=temprature")
+
+
 def test_a_name_may_hold_colons_slashes_and_an_at_sign() -> None:
     assert load_model("ollama:llama3.2:1b").identity.name == "llama3.2:1b"
     cloudflare = load_model("openai:@cf/meta/llama?base_url=http://127.0.0.1:9/v1").identity

@@ -295,6 +295,23 @@ def test_nothing_listening_is_said_at_once() -> None:
     assert "attempts" not in str(caught.value)
 
 
+def test_a_server_that_restarts_is_waited_for() -> None:
+    def says_goodbye(exchange: Exchange) -> None:
+        says("42")(exchange)
+        exchange.handler.close_connection = True
+
+    with MisbehavingServer(says_goodbye) as server:
+        model = model_at(server)
+        assert ask(model) == "42"
+    answers: list[str] = []
+    asking = threading.Thread(target=lambda: answers.append(ask(model)))
+    asking.start()
+    time.sleep(0.1)
+    with MisbehavingServer(says("43"), port=server.port):
+        asking.join(30)
+    assert answers == ["43"]
+
+
 def test_a_web_page_is_no_reply() -> None:
     with MisbehavingServer(page()) as server, pytest.raises(BadReplyError, match=r"text/html.*base_url"):
         ask(model_at(server))
@@ -419,6 +436,15 @@ def test_each_providers_words_become_our_error_at_the_first_attempt(
         ask(model_at(server))
     assert type(caught.value) is kind
     assert len(server.asked) == 1
+
+
+def test_an_option_that_the_model_refuses_can_be_omitted() -> None:
+    error = {"code": "unsupported_value", "message": "'temperature' does not support 0 with this model."}
+    with MisbehavingServer(status(400, error), says("42")) as server:
+        with pytest.raises(UsageError, match=r"temperature.*omit=NAME"):
+            ask(model_at(server), options=Options(temperature=0))
+        assert ask(model_at(server, omit=["temperature"]), options=Options(temperature=0)) == "42"
+    assert "temperature" not in server.asked[1].body
 
 
 def test_an_error_wrapped_in_a_list_is_read() -> None:

@@ -17,7 +17,8 @@ from whetstone.errors import LoginError, UsageError
 from whetstone.models.openai_api import OpenAIModel
 from whetstone.models.openai_wire import MaxTokensField
 from whetstone.models.spec import Listing, ModelSpec
-from whetstone.types import ModelIdentity
+from whetstone.registry import unknown_name
+from whetstone.types import ModelIdentity, Options
 
 PROBE_SECONDS = 0.5
 _NO_KEY = "no-key"  # what endpoints without keys are sent: the SDK insists on one
@@ -88,6 +89,7 @@ class EndpointOptions(BaseModel):
         "", description="another endpoint, up to and with /v1; it is sent no key unless key_env is given"
     )
     key_env: str = Field("", description="name of the environment variable that holds the key")
+    omit: str = Field("", description="sampling options that are never sent, with commas: temperature,seed")
     concurrency: int = Field(8, ge=1, le=256, description="most requests open at once")
     timeout: float = Field(120, gt=0, description="seconds of silence after which a request is given up")
     retries: int = Field(5, ge=0, le=100, description="how often a request that failed in passing is sent again")
@@ -119,9 +121,14 @@ class EndpointProvider:
             raise UsageError(f"{self.name}: name a model, for example {self.name}:MODEL")
         base_url = _checked_url(options.base_url, self.name) or self.endpoint.base_url
         elsewhere = base_url != self.endpoint.base_url
-        # Only what decides which model answers: a run must stay the same run when it is given more time.
+        omit = sorted(filter(None, options.omit.split(",")))
+        for option in omit:
+            if option not in Options.model_fields:
+                raise unknown_name("sampling option", option, list(Options.model_fields))
+        # Only what decides the answers: a run must stay the same run when it is given more time.
+        decisive = {"base_url": base_url if elsewhere else "", "omit": ",".join(omit)}
         identity = ModelIdentity(
-            spec=str(ModelSpec(self.name, name, options={"base_url": base_url} if elsewhere else {})),
+            spec=str(ModelSpec(self.name, name, options={key: value for key, value in decisive.items() if value})),
             engine="openai",
             name=name,
         )
@@ -139,6 +146,7 @@ class EndpointProvider:
             max_tokens_field=self.endpoint.max_tokens_field,
             continue_body=self.endpoint.continue_body,
             unsupported=self.endpoint.unsupported,
+            omit=omit,
         )
 
     def listing(self) -> Iterator[Listing]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import ipaddress
 import itertools
 import random
 from collections.abc import Collection, Generator, Mapping, Sequence
@@ -25,7 +26,11 @@ _NOTHING: Mapping[str, Any] = MappingProxyType({})
 def is_loopback(base_url: str) -> bool:
     """Whether a URL leads to this machine."""
     host = urlsplit(base_url).hostname or ""
-    return host in ("localhost", "::1") or host.startswith("127.")
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host == "localhost"
+    return address.is_loopback or address.is_unspecified
 
 
 @functools.cache
@@ -50,7 +55,8 @@ class OpenAIModel:
         extra_body: fields added to every request.
         max_tokens_field: what the endpoint calls `Options.max_tokens`.
         continue_body: fields that make the endpoint continue a last message of the assistant's; None where it cannot.
-        unsupported: names of `Options` that the endpoint refuses or silently ignores.
+        unsupported: names of `Options` that the endpoint refuses or silently ignores: asking for one is an error.
+        omit: names of `Options` that are never sent, because the model refuses them (reasoning models: temperature).
 
     Raises:
         LoginError: the key holds characters that no key has.
@@ -70,6 +76,7 @@ class OpenAIModel:
         max_tokens_field: MaxTokensField = "max_tokens",
         continue_body: Mapping[str, Any] | None = _NOTHING,
         unsupported: Collection[str] = (),
+        omit: Collection[str] = (),
     ) -> None:
         if not api_key.isascii() or not api_key.isprintable() or " " in api_key:
             named = f"the key in {key_env}" if key_env else "the key"
@@ -81,7 +88,8 @@ class OpenAIModel:
         self._extra_body = dict(extra_body or {})
         self._max_tokens_field = max_tokens_field
         self._continue_body = continue_body
-        self._unsupported = frozenset(unsupported)
+        self._unsupported = frozenset(unsupported) - frozenset(omit)
+        self._omit = frozenset(omit)
         self._pool = ConnectionPool(concurrency, self._open_client)
         self._ever_answered = False
 
@@ -116,12 +124,16 @@ class OpenAIModel:
         """The reply, piece by piece; see `ChatModel`. The request is sent when the first chunk is asked for.
 
         Raises:
-            UsageError: an option is set that this endpoint does not have.
+            UsageError: an option is set that this endpoint or this model does not take.
             ModelError: one of its kinds. A stream that breaks off after text has arrived raises ModelConnectionError.
         """
         for name in sorted(options.model_fields_set & self._unsupported):
             if getattr(options, name) not in (None, ()):
-                raise UsageError(f"{self.identity.spec}: this endpoint does not support {name}; leave it out")
+                raise UsageError(
+                    f"{self.identity.spec}: this endpoint does not support {name}; leave it out, or add omit={name}"
+                )
+        if self._omit:
+            options = options.model_copy(update={name: Options.model_fields[name].default for name in self._omit})
         body = {
             **request_body(self.identity.name, messages, options, self._max_tokens_field),
             **self._extra_body,
@@ -149,6 +161,7 @@ class OpenAIModel:
                     characters, began = characters + len(chunk.text), True
                     yield chunk
                 failure = attempted.failure
+                self._ever_answered = self._ever_answered or failure is None or not failure.unreachable
                 if failure is None:
                     return
                 if cancellation.requested:
@@ -157,7 +170,6 @@ class OpenAIModel:
                     return
                 if began:
                     raise type(failure.error)(f"{failure.error} (after {characters} characters of the reply)")
-                self._ever_answered = self._ever_answered or not failure.unreachable
                 delay = self._delay(failure, attempt)
                 if delay is None:
                     times = f" ({attempt} attempts)" if attempt > 1 else ""

@@ -22,6 +22,7 @@ from whetstone.errors import (
     RateLimitError,
     RequestRefusedError,
     UnknownModelError,
+    UsageError,
 )
 
 
@@ -59,7 +60,7 @@ class Failure:
         unreachable: whether nobody listens there at all.
     """
 
-    error: ModelError
+    error: ModelError | UsageError
     passing: bool = False
     retry_after: float | None = None
     unreachable: bool = False
@@ -208,6 +209,8 @@ def from_answer(status: int | None, body: object, site: Site, headers: Mapping[s
         return Failure(LoginError(f"{told}; {remedy}"))
     if status == 404:
         return Failure(ModelConnectionError(f"{told}; base_url must lead to the API, and usually ends in /v1"))
+    if re.search(r"unsupported_(?:value|parameter)", code):  # of OpenAI's reasoning models; concerns every request
+        return Failure(UsageError(f"{told}; leave that option out with omit=NAME in the model's spec"))
     wait = retry_after(headers)
     advised = headers.get("x-should-retry")
     if status == 429 or re.search(r"rate.?limit|too many requests|RESOURCE_EXHAUSTED", everything, re.IGNORECASE):

@@ -110,8 +110,9 @@ class Assembler:
         choices = event.get("choices")
         if not isinstance(choices, list):
             raise ValueError(f"an event without choices: {str(event)[:200]}")
-        if isinstance(event.get("usage"), Mapping):
-            self._usage = _usage(event["usage"])
+        counts = event.get("usage") or (event.get("x_groq") or {}).get("usage")
+        if counts:
+            self._usage = _usage(counts)
         if not choices:
             return []
         self.any_choice = True
