@@ -95,7 +95,7 @@ def compare(
             distinguishable=distinguishable,
             needed_items=needed_items(drawn, n, level) if drawn is not None and not distinguishable else None,
         )
-        pairs.append(replace(pair, sentence=_sentence(pair, chosen, problem.unit)))
+        pairs.append(replace(pair, sentence=_sentence(pair, chosen, problem.unit, len(found))))
     return pairs
 
 
@@ -163,8 +163,8 @@ def needed_items(drawn: Draws, n: int, level: float) -> int | None:
     return max(n + 1, math.ceil(needed)) if needed < 1e12 else None
 
 
-def _sentence(pair: Pair, metric: Metric, unit: str) -> str:
-    """A pair in words."""
+def _sentence(pair: Pair, metric: Metric, unit: str, comparisons: int) -> str:
+    """A pair in words; `comparisons` is how many there are in the table."""
     if pair.n < MIN_ITEMS:
         return f"{pair.a} and {pair.b} have {pair.n} answered items in common, too few to say anything."
     if pair.difference is None or pair.low is None or pair.high is None:
@@ -179,18 +179,18 @@ def _sentence(pair: Pair, metric: Metric, unit: str) -> str:
     def written(value: float) -> str:
         return metric_difference(metric, value, unit)
 
-    size, word = written(abs(pair.difference)), "lower" if pair.difference < 0 else "higher"
+    seen = (
+        f"{pair.a}'s {metric.title} is {written(abs(pair.difference))} {'lower' if pair.difference < 0 else 'higher'}"
+    )
+    corrected = p_value(pair.p_holm) + (" after Holm's correction" if comparisons > 1 else "")
     if pair.distinguishable:
         near, far = sorted((abs(pair.low), abs(pair.high)))
-        return (
-            f"{pair.a}'s {metric.title} is {size} {word} than {pair.b}'s (95 % interval {written(near)} to "
-            f"{written(far)}; {p_value(pair.p_holm)} after Holm's correction; {pair.n:,} items)."
-        )
-    items = "no number of items would be enough"
+        interval = f"95 % interval {written(near)} to {written(far)}"
+        return f"{seen} than {pair.b}'s ({interval}; {corrected}; {pair.n:,} items)."
+    interval = f"95 % interval {written(pair.low)} to {written(pair.high)}"
+    if pair.p <= ALPHA:
+        corrected = f"{p_value(pair.p)}, but {p_value(pair.p_holm)} over {comparisons} comparisons"
+    more = "No number of items would be enough."
     if pair.needed_items:
-        items = f"about {approximately(pair.needed_items)} items would be needed"
-    but = ", which is not enough after Holm's correction:" if pair.p <= ALPHA else " after Holm's correction:"
-    return (
-        f"{pair.a} and {pair.b} cannot be told apart at n = {pair.n:,}; {items}. {pair.a}'s {metric.title} is {size} "
-        f"{word} (95 % interval {written(pair.low)} to {written(pair.high)}){but} {p_value(pair.p_holm)}."
-    )
+        more = f"About {approximately(pair.needed_items)} items would be needed."
+    return f"{pair.a} and {pair.b} cannot be told apart at n = {pair.n:,}: {seen} ({interval}; {corrected}). {more}"

@@ -196,7 +196,7 @@ def _sentence(
     lead = "" if beaten else "These items do not tell any technique from the best. "
     if winner is best:
         names = " and ".join(entry.name for entry in ties) if len(ties) < 3 else f"{len(ties)} others"
-        return f"{lead}{take}, the best value seen, and cheaper than {names}, which cannot be told apart from it."
+        return f"{lead}{take}, the best value seen; what cannot be told apart from it ({names}) is no cheaper."
     gap = ""
     if pair is not None and pair.difference is not None:
         size = metric_difference(metric, abs(pair.difference), problem.unit)
