@@ -419,3 +419,11 @@ def test_the_parser_limit_of_the_process_is_left_as_it_was(tmp_path: Path) -> No
     frame, _ = read(write(tmp_path / "a.csv", "a,b\n" + "x" * 200_000 + ",1\n"))
     assert len(frame["a"][0]) == 200_000
     assert csv.field_size_limit() == before
+
+
+def test_a_file_of_bad_rows_only_is_given_up_before_its_end(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", "a,b\n" + "1,2,3\n" * 100_001 + "1,2\n")
+    with pytest.raises(
+        DataError, match=r"100,000 of 100,000 rows cannot be used; the first: .*a\.csv, line 2: 3 fields"
+    ):
+        read(path)

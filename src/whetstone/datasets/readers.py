@@ -84,6 +84,8 @@ def read_rows(
         return read_pandas(source, choose, name)
     if is_hub_reference(source):
         reference = name.removeprefix(_HUB)
+        if Path(reference).expanduser().is_dir():
+            reference = str(Path(reference).expanduser())
         return read_hub(
             reference, choose, split=options.split, config=options.config, notes=notes if notes is not None else []
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,9 @@ from whetstone.errors import DataError, StorageError
 
 # A rejects file is for finding and repairing rows, not for keeping a second copy of a large file.
 LONGEST_CELL = 2_000
+# So many bad rows, and hardly a good one among them: there is no point in reading on.
+HOPELESS_ROWS = 100_000
+HOPELESS_SHARE = 0.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +28,8 @@ class Reject:
         line: its first line in the file, from 1; None where the format has no lines.
         field: the column at fault, or "" when the whole row is.
         reason: what was found, and why it cannot be used.
-        content: the row: its cells by column, or the raw text under "text" where it could not be taken apart.
+        content: the row: its cells by column, or the raw text under "text" where it could not be taken apart; what is
+            longer than 2,000 characters is cut.
     """
 
     source: str
@@ -43,16 +47,8 @@ class Reject:
         return f"{self.source}, {where}{field}: {self.reason}"
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON-ready values, long cells shortened."""
-        content = {name: _shortened(value) for name, value in self.content.items()}
-        return {
-            "source": self.source,
-            "row": self.row,
-            "line": self.line,
-            "field": self.field,
-            "reason": self.reason,
-            "content": content,
-        }
+        """As JSON-ready values."""
+        return asdict(self)
 
 
 def _shortened(value: Any) -> Any:
@@ -82,12 +78,15 @@ class Rejects:
         """Keep one; see `Reject` for the arguments.
 
         Raises:
-            DataError: in strict mode.
+            DataError: in strict mode; or nearly every row so far is bad, and there were many.
         """
-        reject = Reject(self.source, row, line, field, reason, content)
+        short = {name: _shortened(value) for name, value in content.items()}
+        reject = Reject(self.source, row, line, field, reason, short)
         if self.strict:
             raise DataError(f"{reject.sentence}; repair that row, or leave out strict to set bad rows aside")
         self._items.append(reject)
+        if len(self) >= HOPELESS_ROWS and len(self) > HOPELESS_SHARE * row:
+            self.refuse_most(row)
 
     def include(self, others: Rejects) -> None:
         """Keep those of another source too."""
@@ -134,5 +133,6 @@ class Rejects:
                     file.write(json.dumps(reject.to_json(), ensure_ascii=False, default=str) + "\n")
             os.replace(part, path)
         except OSError as error:
-            part.unlink(missing_ok=True)
+            if part.exists():
+                part.unlink()
             raise StorageError(f"{path}: {error.strerror or error}; the rejected rows could not be written") from error

@@ -84,10 +84,8 @@ def split_rows(component: Rows, contents: Keys, sizes: Sizes, seed: int) -> Spli
     total = len(component)
     test_size = _rows(sizes.test, total, DEFAULT_TEST_SHARE, "test")
     validation_size = _rows(sizes.validation, total, DEFAULT_VALIDATION_SHARE, "validation")
-    train_size = total - test_size - validation_size
-    if sizes.train is not None:
-        train_size = min(_rows(sizes.train, total, 1.0, "train"), max(train_size, 0))
-    if test_size < 1 or train_size < 1:
+    train_size = total if sizes.train is None else _rows(sizes.train, total, 1.0, "train")
+    if test_size < 1 or train_size < 1 or test_size + validation_size >= total:
         raise UsageError(
             f"{total:,} usable rows are too few for {test_size:,} test and {validation_size:,} validation rows with "
             "some left to train on; ask for smaller splits, or make every row a test case (test_all)"
