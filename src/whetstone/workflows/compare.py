@@ -123,4 +123,5 @@ def run_result(problem: Problem, record: RunRecord, label: str) -> RunResult:
         run_id=record.id,
         build_seconds=record.build_seconds,
         notes=tuple(notes),
+        identity=record.header["identity"],
     )
