@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+if TYPE_CHECKING:
+    from whetstone.datasets.build import BuiltProblem
 
 _DATA = "Data"
 _SPLIT = "Split"
@@ -55,7 +58,8 @@ def compare(
         typer.Option(help="Column whose equal values must stay in one split.", rich_help_panel=_DATA),
     ] = None,
     kind: Annotated[
-        str | None, typer.Option(help="number, label or text. Default: seen from the target.", rich_help_panel=_DATA)
+        Literal["number", "label", "text"] | None,
+        typer.Option(help="number, label or text. Default: seen from the target.", rich_help_panel=_DATA),
     ] = None,
     metric: Annotated[
         str | None,
@@ -178,7 +182,7 @@ def _size(value: float | None) -> int | float | None:
     return int(value) if value is not None and value >= 1 and value == int(value) else value
 
 
-def _keep_rejects(built: Any, source: str, path: str | None) -> list[str]:
+def _keep_rejects(built: BuiltProblem, source: str, path: str | None) -> list[str]:
     """Write the rows that were set aside; a sentence about them."""
     from pathlib import Path
 
