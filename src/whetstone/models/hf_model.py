@@ -1,0 +1,250 @@
+"""`transformers` models as chat models: streamed, batched, and with next-token probabilities."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from whetstone.errors import ContextTooLongError, ModelError, RequestRefusedError, UsageError
+from whetstone.models.base import NextToken
+from whetstone.models.hf_batch import Batch, DecoderBatch, EncoderDecoderBatch, Prefix, RecurrentBatch
+from whetstone.models.hf_batch import keeps_every_token as _keeps_every_token
+from whetstone.models.hf_generate import Row, advance, plan, shared_prefix
+from whetstone.models.hf_load import Source, content_digest, load_weights, memory_errors
+from whetstone.models.hf_sampling import Sampler, sampling_for, warn_of_unfollowed
+from whetstone.models.hf_text import TextAssembler
+from whetstone.models.hf_tokenizer import FolderTokenizer
+from whetstone.types import Chunk, Message, ModelIdentity, Options, Reply
+
+# Most tokens of a reply when the request does not say: a small model that never ends must not fill its whole context.
+DEFAULT_REPLY_TOKENS = 1024
+
+# How many prompts' distributions are computed before the first is handed out, in order.
+_NEXT_TOKEN_WINDOW = 128
+
+
+class HfModel:
+    """A transformers model, decoder-only or encoder-decoder. Weights and tokenizer are read on first use.
+
+    A model with a chat template gets the rendered chat. One without (a base model, an encoder-decoder) gets the
+    contents of the messages, joined by blank lines.
+
+    Args:
+        source: where its files are and how to load them.
+    """
+
+    concurrency = 1  # many conversations go through `reply_many`
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._lock = threading.Lock()
+        self._loaded: Any = None
+        self._closed = False
+
+    @cached_property
+    def identity(self) -> ModelIdentity:
+        source = self._source
+        revision = source.revision or content_digest(source.folder)
+        if source.options.adapter is not None:
+            revision += f"+{content_digest(source.options.adapter)}"
+        template = self._tokenizer.template
+        return ModelIdentity(
+            spec=source.spec,
+            engine="transformers",
+            name=source.name,
+            revision=revision,
+            template=hashlib.sha256(template.encode()).hexdigest() if template else "",
+        )
+
+    @cached_property
+    def _tokenizer(self) -> FolderTokenizer:
+        return FolderTokenizer(self._source.folder)
+
+    @property
+    def _model(self) -> Any:
+        with self._lock:
+            if self._closed:
+                raise UsageError(f"{self._source.spec} was closed; load it again")
+            if self._loaded is None:
+                self._loaded = load_weights(self._source)
+                warn_of_unfollowed(self._loaded.generation_config, self._source.name)
+            return self._loaded
+
+    def close(self) -> None:
+        with self._lock:
+            self._closed = True
+            self._loaded = None
+
+    def render(self, messages: Sequence[Message], options: Options = Options()) -> str:  # noqa: B008
+        """The exact text that goes into the model."""
+        return self._tokenizer.render(messages)
+
+    def stream(self, messages: Sequence[Message], options: Options = Options()) -> Iterator[Chunk]:  # noqa: B008
+        """The reply, a token at a time. Closing the iterator stops the work."""
+        sampler = self._sampler(options)
+        row = self._row(0, messages, options, sampler)
+        with memory_errors(self._source.spec):
+            for _, chunk in self._advance([row], None, sampler):
+                if chunk.text or chunk.logprobs or chunk.finish_reason:
+                    yield chunk
+
+    def reply_many(
+        self,
+        conversations: Sequence[Sequence[Message]],
+        options: Options = Options(),  # noqa: B008
+    ) -> Iterator[tuple[int, Reply | ModelError]]:
+        """`(index, reply)` for many conversations, longest first, each as soon as it is done.
+
+        What all prompts begin with is read once. The rest goes through the model in batches of prompts alike in length,
+        whose keys and values take at most `batch_tokens` tokens: for SmolLM2-135M in float32 46 kB each, 0.4 GB for the
+        8192 of the default; for an 8-billion-parameter Llama 3 in half precision 1 GB.
+        """
+        sampler = self._sampler(options)
+        rows: dict[int, Row] = {}
+        for index, messages in enumerate(conversations):
+            try:
+                rows[index] = self._row(index, messages, options, sampler)
+            except ModelError as error:
+                if not error.concerns_one_item:
+                    raise
+                yield index, error
+        if not rows:
+            return
+        waiting = list(rows.values())
+        reply = max(row.limit for row in waiting)
+        prompts = [row.prompt for row in waiting]
+        with memory_errors(self._source.spec):
+            prefix = self._shared(prompts, reply)
+            for batch in self._plan(prompts, reply):
+                for row, chunk in self._advance([waiting[n] for n in batch], prefix, sampler):
+                    if chunk.finish_reason:
+                        yield row.index, row.reply()
+
+    def encode(self, text: str, *, special: bool = False) -> list[int]:
+        """Token ids of `text`; with `special`, the spelling of a control token becomes that token."""
+        return self._tokenizer.encode(text, special=special)
+
+    def next_token(self, prompts: Sequence[Sequence[int]], top: int | None = None) -> Iterator[NextToken]:
+        """For each prompt (token ids), in order, what follows it; for an encoder-decoder, how its reply begins."""
+        for n, ids in enumerate(prompts):
+            if not len(ids):
+                raise RequestRefusedError(f"prompt {n} has no token, so nothing can follow it")
+            self._check_length(len(ids), 0)
+        with memory_errors(self._source.spec):
+            prefix = self._shared(prompts, 0) if prompts else None
+            for start in range(0, len(prompts), _NEXT_TOKEN_WINDOW):
+                window = prompts[start : start + _NEXT_TOKEN_WINDOW]
+                found: dict[int, NextToken] = {}
+                for batch in self._plan(window, 0):
+                    logits = self._batch([window[n] for n in batch], 0, prefix).start()
+                    found.update(zip(batch, _distributions(logits, top), strict=True))
+                yield from (found[n] for n in range(len(window)))
+
+    @property
+    def _encoder_decoder(self) -> bool:
+        return bool(self._model.config.is_encoder_decoder)
+
+    @cached_property
+    def _keeps_every_token(self) -> bool:
+        return _keeps_every_token(self._model)
+
+    @cached_property
+    def _end_ids(self) -> frozenset[int]:
+        """The tokens that end a reply, as `generate` knows them."""
+        ids = self._model.generation_config.eos_token_id
+        if ids is None:
+            ids = self._tokenizer.end_id
+        return frozenset([ids] if isinstance(ids, int) else ids or ())
+
+    def _sampler(self, options: Options) -> Sampler:
+        """Refuse what this engine cannot do, before any work."""
+        if options.json_schema is not None:
+            raise RequestRefusedError(
+                "the transformers engine cannot constrain a reply to a JSON schema; use a llama.cpp model (gguf:, "
+                "smollm2) or an endpoint that can"
+            )
+        if options.tools:
+            raise RequestRefusedError(
+                "the transformers engine does not read tool calls out of replies; use an endpoint that does"
+            )
+        return Sampler(sampling_for(options, self._model.generation_config), self._tokenizer.spelling)
+
+    def _row(self, index: int, messages: Sequence[Message], options: Options, sampler: Sampler) -> Row:
+        if self._encoder_decoder and messages and messages[-1]["role"] == "assistant":
+            raise RequestRefusedError("an encoder-decoder model cannot continue a reply; end with a user message")
+        prompt = self._tokenizer.encode_prompt(self._tokenizer.render(messages))
+        if not prompt:
+            raise RequestRefusedError("the messages hold no text, so there is nothing to answer")
+        room = self._check_length(len(prompt), options.max_tokens or 1)
+        limit = min(options.max_tokens or DEFAULT_REPLY_TOKENS, room)
+        text = TextAssembler(self._tokenizer.decode, options.stop)
+        return Row(index, prompt, limit, text, sampler.generator())
+
+    def _check_length(self, prompt: int, reply: int) -> int:
+        """How many tokens a reply may have at most.
+
+        Raises:
+            ContextTooLongError: prompt and reply do not fit.
+        """
+        model = self._model
+        window = getattr(model.config.get_text_config(decoder=True), "max_position_embeddings", None)
+        if window is None:  # relative positions (T5): no end is built in
+            return DEFAULT_REPLY_TOKENS
+        taken, room = (max(prompt, reply), window) if self._encoder_decoder else (prompt + reply, window - prompt)
+        if taken > window:
+            raise ContextTooLongError(
+                f"a prompt of {prompt} tokens and a reply of up to {reply} do not fit the {window} tokens of "
+                f"{self._source.name}; shorten the prompt or lower max_tokens"
+            )
+        return int(room)
+
+    def _shared(self, prompts: Sequence[Sequence[int]], reply: int) -> Prefix | None:
+        if self._encoder_decoder or not self._keeps_every_token:
+            return None
+        return shared_prefix(self._model, prompts, reply)
+
+    def _plan(self, prompts: Sequence[Sequence[int]], reply: int) -> Iterator[list[int]]:
+        lengths = [len(ids) for ids in prompts]
+        if not self._encoder_decoder and not self._keeps_every_token:
+            return ([n] for n in range(len(prompts)))
+        return plan(lengths, reply, self._source.options.batch_tokens)
+
+    def _batch(self, prompts: Sequence[Sequence[int]], reply: int, prefix: Prefix | None) -> Batch:
+        model, pad_id = self._model, self._tokenizer.pad_id
+        if self._encoder_decoder:
+            return EncoderDecoderBatch(model, prompts, self._start_id, pad_id)
+        if not self._keeps_every_token:
+            return RecurrentBatch(model, prompts[0])
+        return DecoderBatch(model, prompts, reply, prefix, pad_id)
+
+    @property
+    def _start_id(self) -> int:
+        """The token that an encoder-decoder's reply starts from."""
+        start = self._model.generation_config.decoder_start_token_id
+        return int(self._tokenizer.pad_id if start is None else start)
+
+    def _advance(self, rows: Sequence[Row], prefix: Prefix | None, sampler: Sampler) -> Iterator[tuple[Row, Chunk]]:
+        for row in rows:
+            row.cached = len(prefix.ids) if prefix else 0
+        batch = self._batch([row.prompt for row in rows], max(row.limit for row in rows), prefix)
+        lead = [self._start_id] if self._encoder_decoder else None
+        return advance(
+            batch, rows, sampler, self._end_ids, lambda row: [*(lead if lead is not None else row.prompt), *row.ids]
+        )
+
+
+def _distributions(logits: Any, top: int | None) -> Iterator[NextToken]:
+    """Log-probabilities of each row of logits (rows, vocabulary), most probable first."""
+    import torch
+
+    with torch.inference_mode():
+        logprobs = logits.float().log_softmax(-1)
+        values, ids = logprobs.sort(descending=True) if top is None else logprobs.topk(min(top, logprobs.shape[-1]))
+        values, ids = values.cpu().numpy(), ids.cpu().numpy()
+    for row_ids, row_values in zip(ids, values, strict=True):
+        yield NextToken(row_ids.astype(np.int64), row_values.astype(np.float32))

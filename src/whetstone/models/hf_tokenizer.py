@@ -1,0 +1,144 @@
+"""A model folder's tokenizer and chat template, as the files have them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from whetstone.errors import ModelFileError, RequestRefusedError
+from whetstone.types import Message
+
+
+class FolderTokenizer:
+    """Token ids and rendered prompts of one model folder.
+
+    Ids come from tokenizer.json as it is: `AutoTokenizer` rebuilds some pipelines from the class named in
+    tokenizer_config.json and loses parts of them (the single digits of SmolLM2). Only a folder without a tokenizer.json
+    (a SentencePiece file alone) goes through `AutoTokenizer`, which converts it.
+
+    Args:
+        folder: the model folder.
+
+    Raises:
+        ModelFileError: there is no tokenizer in the folder, or it cannot be read.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+        exact = (folder / "tokenizer.json").is_file()
+        try:
+            self._wrapper: Any = (PreTrainedTokenizerFast if exact else AutoTokenizer).from_pretrained(
+                folder, local_files_only=True
+            )
+            self._tokenizer: Any = self._wrapper.backend_tokenizer
+        except Exception as error:  # from three libraries, the tokenizers' own errors are bare Exceptions
+            raise ModelFileError(
+                f"{folder}: there is no tokenizer that can be read ({_first_line(error)}); the folder needs a "
+                "tokenizer.json"
+            ) from error
+        # A tokenizer saved from a training run keeps its limits, which would silently cut prompts.
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
+
+    @property
+    def template(self) -> str:
+        """The chat template, or "" where the model has none."""
+        template = self._wrapper.chat_template
+        if isinstance(template, dict):
+            template = self._wrapper.get_chat_template()
+        return template or ""
+
+    @property
+    def end_id(self) -> int | None:
+        """The id of the end-of-sequence token that the tokenizer names, if it names one."""
+        found: int | None = self._wrapper.eos_token_id
+        return found
+
+    @property
+    def pad_id(self) -> int:
+        """An id to fill short rows with; what it is does not matter, it is masked."""
+        return int(self._wrapper.pad_token_id or 0)
+
+    @cached_property
+    def _literal(self) -> Any:
+        """A twin that reads the spelling of a control token as ordinary text."""
+        from tokenizers import Tokenizer
+
+        twin = Tokenizer.from_str(self._tokenizer.to_str())
+        twin.encode_special_tokens = True
+        return twin
+
+    def encode(self, text: str, *, special: bool = False) -> list[int]:
+        """Token ids of `text` and nothing around it; with `special`, a control token's spelling becomes that token."""
+        tokenizer = self._tokenizer if special else self._literal
+        ids: list[int] = tokenizer.encode(text, add_special_tokens=False).ids
+        return ids
+
+    def encode_prompt(self, text: str) -> list[int]:
+        """Token ids of a rendered prompt.
+
+        A chat template writes its own BOS; plain text for a model without a template gets what the tokenizer puts
+        around text (a BOS, or T5's closing tag).
+        """
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=not self.template).ids
+        return ids
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of token ids, without control tokens."""
+        text: str = self._tokenizer.decode(list(ids), skip_special_tokens=True)
+        return text
+
+    def spelling(self, token_id: int) -> str:
+        """One token on its own, control tokens included; a part of a character shows as U+FFFD."""
+        text: str = self._tokenizer.decode([token_id], skip_special_tokens=False)
+        return text
+
+    def render(self, messages: Sequence[Message]) -> str:
+        """The text that the model's chat template makes of messages.
+
+        When the last message is the assistant's, the text ends inside that message, to be continued. A model without a
+        template gets the contents of the messages, joined by blank lines.
+
+        Raises:
+            RequestRefusedError: the template refuses these messages, or a message holds more than text.
+        """
+        if not messages:
+            raise RequestRefusedError("there is no message to answer")
+        plain = [{**message, "content": _text_of(message)} for message in messages]
+        if not self.template:
+            return "\n\n".join(str(message["content"]) for message in plain if message["content"])
+        import jinja2
+
+        continued = messages[-1]["role"] == "assistant"
+        try:
+            text: str = self._wrapper.apply_chat_template(
+                plain, tokenize=False, add_generation_prompt=not continued, continue_final_message=continued
+            )
+        except (jinja2.TemplateError, ValueError, TypeError) as error:
+            raise RequestRefusedError(
+                f"the model's chat template refuses these messages: {_first_line(error)}"
+            ) from error
+        return text
+
+
+def _text_of(message: Message) -> str:
+    """The message's text; its parts joined where it has several."""
+    content = message["content"]
+    if content is None or isinstance(content, str):
+        return content or ""
+    texts = []
+    for part in content:
+        if part.get("type") != "text":
+            raise RequestRefusedError(
+                f"the transformers engine reads text only, and the {message['role']} message holds a part of type "
+                f"{part.get('type')!r}; send it to a model that reads it"
+            )
+        texts.append(str(part.get("text", "")))
+    return "".join(texts)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
