@@ -66,6 +66,14 @@ def test_a_folder_in_the_layout_of_the_hub_is_read_split_by_split(tmp_path: Path
     test = build_problem(tmp_path / "hub", text="review", target="mood", kind="label", test_all=True, split="test")
     assert len(test.problem.test) == 8
     assert not any("split" in note for note in test.notes)
+    asked = f"{tmp_path / 'hub'}?split=test"
+    both = build_problem(
+        asked, text="review", target="stars", test_all=True, train_source=f"hf:{tmp_path / 'hub'}?split=train"
+    )
+    assert len(both.problem.test) == 8
+    assert len(both.problem.train) + len(both.problem.validation) == 12 - 8
+    with pytest.raises(UsageError, match=r"'spilt=test' cannot be read"):
+        build_problem(f"{tmp_path / 'hub'}?spilt=test", text="review", target="mood")
     with pytest.raises(UsageError, match=r"no split 'tset'. Did you mean test\? It has: train, test"):
         build_problem(tmp_path / "hub", text="review", target="mood", split="tset")
 

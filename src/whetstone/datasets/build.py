@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +69,8 @@ def build_problem(
 
     Args:
         source: a file (CSV, TSV, JSON, JSONL, each also .gz; Parquet), a pandas or polars frame, a Hugging Face dataset
-            (id or folder), or the name of a packaged catalogue ("diamonds"), which brings its own columns.
+            (id or folder, "owner/name?split=test&config=en"), or the name of a packaged catalogue ("diamonds"), which
+            brings its own columns.
         text: the column to answer from; several are joined with newlines.
         target: the column with the true answer.
         id: a column of unique ids; by default the number of the data row, from "1", rejected rows counted.
@@ -92,8 +93,8 @@ def build_problem(
             dropped and counted.
         format: of a file whose name does not say.
         encoding: of a text file that is not UTF-8.
-        split: of a Hugging Face dataset.
-        config: of a Hugging Face dataset.
+        split: of a Hugging Face dataset, where the source does not say it; not for `train_source`.
+        config: likewise.
         strict: make a bad row an error instead of setting it aside.
         progress: told the share of a text file that has been read.
 
@@ -122,7 +123,10 @@ def build_problem(
     else:
         apart = Rejects(source_name(train_source), strict)
         wanted = main.columns.with_fields(main.columns.fields or ())
-        train = usable_rows(train_source, wanted, main.target, apart, options, notes, only_fields_found=fields is None)
+        read_apart = replace(options, split=None, config=None)
+        train = usable_rows(
+            train_source, wanted, main.target, apart, read_apart, notes, only_fields_found=fields is None
+        )
         rejects.include(apart)
         divided = trained_apart(main, train, sizes, seed)
     notes += [*divided.notes, *_remarks(main.target, main.columns.target, divided, inferred=kind is None)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, Union
 
@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Source: TypeAlias = Union[str, Path, pl.DataFrame, pl.LazyFrame, "pd.DataFrame"]
-"""A file, a folder, a hub id ("owner/name", or "hf:owner/name" to rule out a file), or a frame."""
+"""A file, a frame, a folder or a hub id ("owner/name", or "hf:owner/name" to rule out a file).
+
+A folder or hub id may carry its split and configuration: "owner/name?split=test&config=en".
+"""
 
 _HUB = "hf:"
 
@@ -83,9 +86,7 @@ def read_rows(
             )
         return read_pandas(source, choose, name)
     if is_hub_reference(source):
-        reference = name.removeprefix(_HUB)
-        if Path(reference).expanduser().is_dir():
-            reference = str(Path(reference).expanduser())
+        reference, options = _hub_reference(name, options)
         return read_hub(
             reference, choose, split=options.split, config=options.config, notes=notes if notes is not None else []
         )
@@ -96,7 +97,7 @@ def read_rows(
 
 def is_hub_reference(source: str | Path) -> bool:
     """Whether a source is read with the package `datasets`: "hf:…", a folder, or "owner/name" where no such file is."""
-    text = str(source)
+    text = str(source).partition("?")[0]
     path = Path(text).expanduser()
     if text.startswith(_HUB) or path.is_dir():
         return True
@@ -104,6 +105,23 @@ def is_hub_reference(source: str | Path) -> bool:
         return False
     suffixes = {suffix.lower() for suffix in path.suffixes}
     return text.count("/") == 1 and not suffixes & {*FORMATS, ".gz", ".txt"}
+
+
+def _hub_reference(text: str, options: ReadOptions) -> tuple[str, ReadOptions]:
+    """A folder or hub id without what comes before and after it, and the options with what comes after it."""
+    reference, _, query = text.removeprefix(_HUB).partition("?")
+    for part in query.split("&") if query else []:
+        key, _, value = part.partition("=")
+        if key == "split" and value:
+            options = replace(options, split=value)
+        elif key == "config" and value:
+            options = replace(options, config=value)
+        else:
+            raise UsageError(
+                f"{text}: {part!r} cannot be read; after the question mark go split=… and config=…, joined by &"
+            )
+    folder = Path(reference).expanduser()
+    return (str(folder) if folder.is_dir() else reference), options
 
 
 def _read_file(path: Path, choose: Choose, rejects: Rejects, options: ReadOptions) -> pl.DataFrame:

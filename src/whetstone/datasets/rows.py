@@ -8,7 +8,7 @@ import polars as pl
 
 from whetstone.datasets.cells import LINE, ROW
 from whetstone.datasets.columns import Columns, is_filled, joined_text
-from whetstone.datasets.readers import ReadOptions, Source, read_rows, source_name
+from whetstone.datasets.readers import ReadOptions, Source, read_rows
 from whetstone.datasets.rejects import Rejects
 from whetstone.datasets.targets import CURRENCIES, infer_kind, infer_unit, number_and_reason, text_and_reason
 from whetstone.errors import DataError
@@ -85,7 +85,7 @@ def usable_rows(
         nonlocal settled
         if only_fields_found and columns.fields is not None:
             settled = columns.with_fields([name for name in columns.fields if name in sample.columns])
-        settled = settled.resolve(sample, source_name(source))
+        settled = settled.resolve(sample, rejects.source)
         return settled.needed
 
     raw = read_rows(source, choose, rejects, options, notes)
@@ -100,7 +100,7 @@ def usable_rows(
     group = [_group(settled.group)] if settled.group is not None else []
     frame = good.select(ROW, LINE, ID, TEXT, EXPECTED, *group, *(settled.fields or ()))
     if settled.id is not None:
-        _refuse_repeated_ids(frame, settled.id, source_name(source))
+        _refuse_repeated_ids(frame, settled.id, rejects.source)
     return UsableRows(frame, settled, target, total)
 
 
