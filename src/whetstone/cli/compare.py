@@ -183,11 +183,11 @@ def _size(value: float | None) -> int | float | None:
 
 
 def _keep_rejects(built: BuiltProblem, source: str, path: str | None) -> list[str]:
-    """Write the rows that were set aside; a sentence about them."""
+    """Write the rows that were set aside; a sentence on where."""
     from pathlib import Path
 
     if not built.rejects:
         return []
     target = Path(path) if path else Path(f"{Path(source).name}.rejects.jsonl")
     built.rejects.write(target)
-    return [f"{len(built.rejects):,} bad rows were set aside, with the reasons, in {target}"]
+    return [f"The rejected rows, each with its reason: {target}"]

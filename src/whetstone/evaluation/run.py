@@ -124,7 +124,9 @@ class RunStore:
         """
         identity = dict(technique.identity)
         name = f"{technique.name}-{technique.model}" if technique.model else technique.name
-        path = self.folder / f"{_slug(problem.name)}-{_slug(name)}-{digest(problem.fingerprint, identity)[:10]}"
+        # Which rows share a fold is no part of the fingerprint, and settles what a cross-fitted technique learns.
+        folds = [problem.cross_fit, *problem.groups] if technique.needs_training and problem.cross_fit else []
+        path = self.folder / f"{_slug(problem.name)}-{_slug(name)}-{digest(problem.fingerprint, identity, folds)[:10]}"
         header_path = path / "run.json"
         if not header_path.exists():
             header = {
