@@ -52,6 +52,10 @@ class Technique(Protocol):
         ...
 
 
+def no_progress(what: str, done: int, total: int) -> None:
+    """Tell nobody."""
+
+
 @dataclass(frozen=True)
 class TechniqueContext:
     """What a technique may need besides its arguments.
@@ -61,12 +65,14 @@ class TechniqueContext:
         load_model: gives the model of a spec; the same spec gives the same object.
         model: spec of the model that language-model techniques ask.
         options: techniques' options by name, such as a question of the user's own.
+        progress: is told `(what, done, total)` by a `fit` that takes more than moments.
     """
 
     seed: int
     load_model: Callable[[str], ChatModel]
     model: str = "smollm2"
     options: Mapping[str, Any] = field(default_factory=dict)
+    progress: Callable[[str, int, int], None] = no_progress
 
 
 def digest(*parts: Any) -> str:

@@ -1,0 +1,101 @@
+"""Vectors kept on disk, so that a text is embedded once: by the run before, by another technique, before the kill."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from whetstone import settings
+from whetstone.embeddings import Embedder
+from whetstone.errors import StorageError
+
+_SAVE_EVERY = 512  # texts embedded between commits: what a kill can cost
+_LOOK_UP_AT_ONCE = 500  # SQLite allows 999 parameters in its oldest form
+
+
+class CachedEmbedder:
+    """An embedder that looks first into `WHETSTONE_HOME/cache/embeddings`, one SQLite file for each embedder name.
+
+    A vector does not depend on the other texts of its call (see `minilm`), so one from the cache equals a fresh one.
+    The file may be deleted at any time.
+
+    Args:
+        embedder: what embeds the texts that are not there yet.
+    """
+
+    def __init__(self, embedder: Embedder) -> None:
+        self._embedder = embedder
+        self.name = embedder.name
+        self.dimension = embedder.dimension
+        self.max_tokens = embedder.max_tokens
+
+    @property
+    def path(self) -> Path:
+        """The cache file of this embedder."""
+        return (
+            settings.home() / "cache" / "embeddings" / f"{hashlib.sha256(self.name.encode()).hexdigest()[:16]}.sqlite"
+        )
+
+    def embed(
+        self, texts: Sequence[str], progress: Callable[[int, int], None] | None = None
+    ) -> npt.NDArray[np.float32]:
+        """Vectors of length 1, shape (len(texts), dimension), in the order of `texts`.
+
+        Args:
+            progress: told `(done, total)` distinct texts, those from the cache included.
+
+        Raises:
+            StorageError: the cache cannot be read or written.
+        """
+        positions: dict[bytes, list[int]] = {}
+        for index, text in enumerate(texts):
+            key = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+            positions.setdefault(key, []).append(index)
+        vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
+        with self._database() as database:
+            missing = set(positions)
+            for key, vector in _look_up(database, list(positions)):
+                vectors[positions[key]] = np.frombuffer(vector, dtype="<f4")
+                missing.discard(key)
+            todo = [key for key in positions if key in missing]
+            known = len(positions) - len(todo)
+            # By length, so that each stretch between two commits fills its batches.
+            todo.sort(key=lambda key: len(texts[positions[key][0]]))
+            for start in range(0, len(todo), _SAVE_EVERY):
+                keys = todo[start : start + _SAVE_EVERY]
+                if progress is not None:
+                    progress(known + start, len(positions))
+                fresh = self._embedder.embed([texts[positions[key][0]] for key in keys])
+                for key, vector in zip(keys, fresh, strict=True):
+                    vectors[positions[key]] = vector
+                rows = [(key, vector.astype("<f4").tobytes()) for key, vector in zip(keys, fresh, strict=True)]
+                with database:
+                    database.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?)", rows)
+            if progress is not None and todo:
+                progress(len(positions), len(positions))
+        return vectors
+
+    @contextmanager
+    def _database(self) -> Iterator[sqlite3.Connection]:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with closing(sqlite3.connect(self.path, timeout=30)) as database:
+                database.execute("PRAGMA journal_mode=WAL")
+                database.execute("PRAGMA synchronous=NORMAL")
+                database.execute("CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, vector BLOB) WITHOUT ROWID")
+                yield database
+        except (sqlite3.Error, OSError) as error:
+            raise StorageError(f"{self.path}: {error}; this cache of vectors may be deleted at any time") from error
+
+
+def _look_up(database: sqlite3.Connection, keys: list[bytes]) -> Iterator[tuple[bytes, bytes]]:
+    for start in range(0, len(keys), _LOOK_UP_AT_ONCE):
+        part = keys[start : start + _LOOK_UP_AT_ONCE]
+        marks = ",".join("?" * len(part))
+        yield from database.execute(f"SELECT key, vector FROM vectors WHERE key IN ({marks})", part)
