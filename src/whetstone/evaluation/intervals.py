@@ -25,6 +25,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 Floats = NDArray[np.float64]
 
@@ -123,14 +124,17 @@ def bootstrap(
     means = np.empty((resamples + 1, table.shape[1]))
     medians = {i: np.empty(resamples + 1) for i, s in enumerate(statistics) if isinstance(s, Median)}
     row = 0
-    for counts in _counts(n, resamples, seed):
-        rows = slice(row, row + len(counts))
-        means[rows] = counts @ table / n
-        for i, out in medians.items():
-            statistic = statistics[i]
-            assert isinstance(statistic, Median)
-            out[rows] = _weighted_medians(statistic.values, counts)
-        row += len(counts)
+    # The table is narrow, so a second thread gains little; on a busy machine BLAS threads that wait for each other made
+    # this 20 times slower.
+    with threadpool_limits(1, "blas"):
+        for counts in _counts(n, resamples, seed):
+            rows = slice(row, row + len(counts))
+            means[rows] = counts @ table / n
+            for i, out in medians.items():
+                statistic = statistics[i]
+                assert isinstance(statistic, Median)
+                out[rows] = _weighted_medians(statistic.values, counts)
+            row += len(counts)
 
     columns = np.cumsum([0] + [block.shape[1] for block in blocks.values()])
     mean_of = {key: means[:, columns[c] : columns[c + 1]] for c, key in enumerate(blocks)}
