@@ -41,13 +41,13 @@ def report(
 def write_reports(report: Report, console: Console, *, json: str | None, html: str | None, csv: str | None) -> None:
     """Write a report in the forms that were asked for, and say where it is."""
     from whetstone.cli.output import as_json, write_result
-    from whetstone.evaluation.html import render_html
 
-    for path, content in (
-        (json, lambda: as_json(report.to_json())),
-        (csv, report.to_csv),
-        (html, lambda: render_html(report)),
-    ):
+    def rendered() -> str:
+        from whetstone.evaluation.html import render_html
+
+        return render_html(report)
+
+    for path, content in ((json, lambda: as_json(report.to_json())), (csv, report.to_csv), (html, rendered)):
         if path is not None:
             write_result(path, content())
             if path != "-":
