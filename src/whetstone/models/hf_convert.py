@@ -9,7 +9,6 @@ The weights are stored in float32: what the quantised blocks stand for, without 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import math
@@ -28,6 +27,7 @@ from whetstone.errors import MissingPackageError, ModelFileError, StorageError
 from whetstone.models.gguf_file import GgufHeader, read_header
 from whetstone.models.hf_gguf_tokenizer import byte_level_tokenizer
 from whetstone.models.hf_load import INSTALL, quiet
+from whetstone.models.llamacpp_revision import parts, revision
 from whetstone.storage.files import storage_error
 
 log = logging.getLogger(__name__)
@@ -49,7 +49,10 @@ def converted_folder(gguf: Path) -> Path:
         StorageError: the disk is full, or the cache cannot be written.
     """
     header = read_header(gguf)
-    digest = _digest(gguf)
+    files = parts(header)
+    if len(files) > 1:
+        raise ModelFileError(f"{gguf}: transformers cannot read a model in {len(files)} parts; use gguf:{gguf}")
+    digest = revision(files)
     cache = settings.home() / "cache" / "gguf-to-hf"
     folder = cache / digest
     if _complete(folder):
@@ -62,14 +65,6 @@ def converted_folder(gguf: Path) -> Path:
     except OSError as error:
         raise storage_error(folder, error) from error
     return folder
-
-
-def _digest(gguf: Path) -> str:
-    try:
-        with open(gguf, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise ModelFileError(f"{gguf} cannot be read: {error.strerror or error}") from error
 
 
 def _complete(folder: Path) -> bool:

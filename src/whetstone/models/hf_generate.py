@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from whetstone.models.hf_batch import Batch, Prefix, read_prefix
+from whetstone.models.hf_batch import Batch, read_prefix
+from whetstone.models.hf_cache import Prefix
 from whetstone.models.hf_sampling import Sampler
 from whetstone.models.hf_text import TextAssembler
 from whetstone.types import Chunk, Reply, TokenLogprob, Usage

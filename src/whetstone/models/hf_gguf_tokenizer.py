@@ -83,8 +83,9 @@ def byte_level_tokenizer(header: GgufHeader) -> tuple[Any, dict[str, str]]:
             f"be wrong; use gguf:{path}, or the model's own folder"
         )
     tokens, types, lines = _arrays(path, "tokens", "token_type", "merges")
-    merges = [tuple(line.split(" ", 1)) for line in lines]
     vocabulary = {token: number for number, token in enumerate(tokens)}
+    pairs = [tuple(line.split(" ", 1)) for line in lines]
+    merges = [pair for pair in pairs if {*pair, "".join(pair)} <= vocabulary.keys()]  # others never make a token
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges, ignore_merges=rule.whole_words))
     if rule.compose:
         tokenizer.normalizer = normalizers.NFC()

@@ -12,8 +12,8 @@ import numpy as np
 
 from whetstone.errors import ContextTooLongError, ModelError, RequestRefusedError, UsageError
 from whetstone.models.base import NextToken
-from whetstone.models.hf_batch import Batch, DecoderBatch, EncoderDecoderBatch, Prefix, RecurrentBatch
-from whetstone.models.hf_batch import keeps_every_token as _keeps_every_token
+from whetstone.models.hf_batch import Batch, DecoderBatch, EncoderDecoderBatch, RecurrentBatch
+from whetstone.models.hf_cache import Prefix, keeps_every_token
 from whetstone.models.hf_generate import Row, advance, plan, shared_prefix
 from whetstone.models.hf_load import Source, content_digest, load_weights, memory_errors
 from whetstone.models.hf_sampling import Sampler, sampling_for, warn_of_unfollowed
@@ -151,7 +151,7 @@ class HfModel:
 
     @cached_property
     def _keeps_every_token(self) -> bool:
-        return _keeps_every_token(self._model)
+        return keeps_every_token(self._model)
 
     @cached_property
     def _end_ids(self) -> frozenset[int]:
