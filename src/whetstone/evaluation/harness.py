@@ -63,12 +63,13 @@ def evaluate(
     """
     watcher = watcher or Unwatched()
     cases = {case.id: case for case in problem.test}
+    started = time.perf_counter()
+    technique.fit(problem)  # before the run is opened: what cannot work on this problem leaves no run behind
+    build_seconds = time.perf_counter() - started
     with store.open(problem, technique) as run:
         if retry_errors:
             run.forget_errors()
-        started = time.perf_counter()
-        technique.fit(problem)
-        run.record_fit(time.perf_counter() - started)
+        run.record_fit(build_seconds)
         keys = technique.keys(list(cases.values()))
         missing = [case for case, key in zip(cases.values(), keys, strict=True) if not run.has_answer(case.id, key)]
         watcher.start(label or technique.name, len(cases), len(cases) - len(missing))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from whetstone.evaluation.cross_fit import CrossFitted
 from whetstone.evaluation.harness import Watcher, evaluate
+from whetstone.evaluation.metrics import deciding_metric
 from whetstone.evaluation.report import Report, RunResult
 from whetstone.evaluation.run import RunRecord, RunStore
 from whetstone.evaluation.technique import Technique, TechniqueContext
@@ -62,24 +63,26 @@ def compare(
         load: how a model spec becomes a model.
 
     Raises:
-        UsageError: a technique is unknown, or cannot work on this problem.
+        UsageError: a technique or the metric is unknown, or cannot work on this problem.
         ModelError: a model cannot answer at all.
         StorageError: an answer cannot be kept.
     """
+    deciding_metric(problem.kind, problem.metric)
     store = store or RunStore()
     loaded = _Models(load)
     try:
         specs = list(techniques) if techniques is not None else default_techniques(problem)
         planned = _plan(problem, specs, models, question, seed, loaded)
         keep_problem(store.home, problem)
-        results = []
-        for technique in planned:
+        results: dict[int, RunResult] = {}
+        # Those that ask no model go first: what is wrong with them is told before minutes or money are spent.
+        for position, technique in sorted(enumerate(planned), key=lambda entry: entry[1].model is not None):
             label = run_label(technique.name, technique.model, len(models))
             record = evaluate(problem, technique, store, watcher, label=label, retry_errors=retry_errors)
-            results.append(run_result(problem, record, label))
+            results[position] = run_result(problem, record, label)
     finally:
         loaded.close()
-    return Report.build(problem, results, seed=seed)
+    return Report.build(problem, [results[position] for position in sorted(results)], seed=seed)
 
 
 def _plan(
