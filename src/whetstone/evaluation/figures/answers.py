@@ -1,0 +1,228 @@
+"""Figures of the single answers of one run."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whetstone.evaluation.bands import FAR, GOOD, GOOD_SCORE, NEAR, NEAR_SCORE, Band, describe
+from whetstone.evaluation.excerpt import head
+from whetstone.evaluation.figures.parts import Figure, axis, counted, safe, short, unit_axis
+from whetstone.evaluation.judged import Judged
+from whetstone.evaluation.wording import with_unit
+from whetstone.types import Problem
+
+MOST_POINTS = 1_500  # of one plot: SVG stays quick, and eight runs on 10,000 items stay below 3 MB
+_MOST_STEPS = 300  # of a running mean
+
+Floats = NDArray[np.float64]
+
+
+def truth_against_guess(problem: Problem, items: Sequence[Judged], worst: Sequence[Judged]) -> Figure:
+    """Every answer as a point, with the line on which guess and truth agree. Guesses off the frame sit at its edge."""
+    readable = [item for item in items if item.error is not None]
+    shown = _sample(readable, len(problem.test), worst)
+    truth = np.array([float(item.case.expected) for item in shown])
+    guess = np.array([_guess(item) for item in shown])
+    low, high = _frame(truth, guess)
+    line = {
+        "type": "scatter",
+        "mode": "lines",
+        "name": "guess = truth",
+        "x": [low, high],
+        "y": [low, high],
+        "line": {"color": "var(--muted)", "width": 1.2, "dash": "4px,3px"},
+        "hoverinfo": "skip",
+    }
+    points = [_points(problem, band, readable, shown, low, high) for band in (GOOD, NEAR, FAR)]
+    caption = ["On the dashed line a guess is right; above it, too high."]
+    if outside := int(np.sum((guess > high) | (guess < low))):
+        caption.append(f"{counted(outside, 'guess')} beyond the frame drawn at its edge.")
+    if len(shown) < len(readable):
+        caption.append(
+            f"Drawn: {len(shown):,} of {len(readable):,} answers, a random sample and the worst; "
+            "every number in this report is computed on all."
+        )
+    if unreadable := len(items) - len(readable):
+        caption.append(f"{counted(unreadable, 'unreadable answer')} not drawn.")
+    counts = (
+        f"{sum(item.band is band for item in readable):,} {band.letter} ({describe(band, problem)})"
+        for band in (GOOD, NEAR, FAR)
+    )
+    return Figure(
+        "Truth against guess",
+        " ".join(caption),
+        f"Scatter plot of {counted(len(readable), 'answer')}: {', '.join(counts)}.",
+        [line, *points],
+        {
+            "xaxis": unit_axis("truth", problem, range=_padded(low, high)),
+            "yaxis": unit_axis("guess", problem, range=_padded(low, high)),
+            "hovermode": "closest",
+        },
+        logarithmic=low > 0,
+    )
+
+
+def _sample(readable: Sequence[Judged], cases: int, worst: Sequence[Judged]) -> list[Judged]:
+    """The answers to draw: all, or those to a random sample of the cases, the same for every run, and the worst."""
+    if len(readable) <= MOST_POINTS:
+        return list(readable)
+    drawn = {*random.Random(0).sample(range(1, cases + 1), MOST_POINTS), *(item.number for item in worst)}
+    return [item for item in readable if item.number in drawn]
+
+
+def _points(
+    problem: Problem, band: Band, readable: Sequence[Judged], shown: Sequence[Judged], low: float, high: float
+) -> dict[str, Any]:
+    members = [item for item in shown if item.band is band]
+    crowded = len(shown) > 400
+    total = sum(item.band is band for item in readable)
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": f"<b>{band.letter}</b> {safe(describe(band, problem))}: {total:,}",
+        "x": [short(float(item.case.expected)) for item in members],
+        "y": [short(min(max(_guess(item), low), high)) for item in members],
+        "text": [_hover(problem, item) for item in members],
+        "hovertemplate": "%{text}<extra></extra>",
+        "marker": {
+            "symbol": band.symbol,
+            "size": 6 if crowded else 8,
+            "color": f"var(--{band.key})",
+            "opacity": 0.6 if crowded else 0.8,
+        },
+    }
+
+
+def _guess(item: Judged) -> float:
+    return float(item.prediction.reading.value or 0.0)
+
+
+def _hover(problem: Problem, item: Judged) -> str:
+    values = (_guess(item), float(item.case.expected), item.error or 0.0)
+    guess, truth, error = (safe(with_unit(value, problem.unit)) for value in values)
+    return f"<b>{item.number:,}</b> {safe(head(item.case.text))}<br>guess {guess} · truth {truth} · error {error}"
+
+
+def _frame(truth: Floats, guess: Floats) -> tuple[float, float]:
+    """The range of both axes: every truth, and the guesses but for absurd ones."""
+    if not len(truth):
+        return 0.0, 1.0
+    low, high = float(truth.min()), float(truth.max())
+    span = (high - low) or abs(high) or 1.0
+    # A logarithmic axis is worth keeping possible: prices are above 0, and a few guesses of 0 sit at the edge.
+    least, most = (low / 3 if low > 0 else low - span), high + span
+    near = guess[(guess >= least) & (guess <= most)]
+    if not len(near):
+        return low, high
+    bottom, top = np.quantile(near, 0.005, method="lower"), np.quantile(near, 0.995, method="higher")
+    return min(low, float(bottom)), max(high, float(top))
+
+
+def _padded(low: float, high: float) -> list[float]:
+    margin = 0.04 * ((high - low) or 1.0)
+    return [short(low - margin), short(high + margin)]
+
+
+def running_mean(problem: Problem, items: Sequence[Judged]) -> Figure:
+    """The mean error after each answer with its 95 % band: whether the items were enough."""
+    values, name = _followed(problem, items)
+    n = np.arange(1, len(values) + 1)
+    sums = np.cumsum(values)
+    centred = values - (values.mean() if len(values) else 0.0)  # else the subtraction below cancels
+    squares = np.cumsum(centred**2) - np.cumsum(centred) ** 2 / np.maximum(n, 1)
+    half = 1.96 * np.sqrt(np.maximum(squares, 0.0) / np.maximum(n - 1, 1) / np.maximum(n, 1))
+    steps = _steps(len(values))
+    means = sums / np.maximum(n, 1)
+    x = [int(n[step]) for step in steps]
+    y = [short(means[step]) for step in steps]
+    low = [short(max(means[step] - half[step], 0.0)) for step in steps]  # nothing followed here can be below 0
+    high = [short(means[step] + half[step]) for step in steps]
+    if problem.kind != "number":
+        high = [min(end, 100.0 if problem.kind == "label" else 1.0) for end in high]
+    late = len(steps) // 10  # the first steps are too wild to set the scale
+    scale = _padded(min(low[late:], default=0.0), max(high[late:], default=1.0))
+    suffix = " %" if problem.kind == "label" else ""
+    band = {
+        "type": "scatter",
+        "mode": "lines",
+        "name": "95 % band",
+        "x": [*x, *reversed(x)],
+        "y": [*high, *reversed(low)],
+        "fill": "toself",
+        "fillcolor": "var(--band)",
+        "line": {"width": 0},
+        "hoverinfo": "skip",
+    }
+    line = {
+        "type": "scatter",
+        "mode": "lines",
+        "name": name,
+        "x": x,
+        "y": y,
+        "customdata": [list(ends) for ends in zip(low, high, strict=True)],
+        "hovertemplate": f"after %{{x:,}} answers: %{{y:,.4~g}}{suffix}<br>"
+        f"95 % band %{{customdata[0]:,.4~g}} to %{{customdata[1]:,.4~g}}{suffix}<extra></extra>",
+        "line": {"color": "var(--accent)", "width": 2},
+    }
+    last = f"{y[-1]:,.4g}{suffix}" if y else "undefined"
+    if y and problem.kind == "number":
+        last = with_unit(y[-1], problem.unit)
+    vertical = unit_axis(name, problem) if problem.kind == "number" else axis(name, ticksuffix=suffix)
+    return Figure(
+        f"Running {name}",
+        "The band is the mean ± 1.96 standard errors of the answers so far. Where it has become flat and narrow, more "
+        "items would change little.",
+        f"Line plot of the {name} over {counted(len(values), 'answer')}. It ends at {last}.",
+        [band, line],
+        {
+            "xaxis": axis("answers, in the order of the test items", rangemode="tozero"),
+            "yaxis": {**vertical, "range": scale},
+            "showlegend": False,
+            "hovermode": "x",
+        },
+    )
+
+
+def _followed(problem: Problem, items: Sequence[Judged]) -> tuple[Floats, str]:
+    """What the running mean is of, per answer, and its name."""
+    if problem.kind == "number":
+        return np.array([item.error for item in items if item.error is not None], dtype=np.float64), "mean error"
+    scores = np.array([0.0 if item.error is None else 1 - item.error for item in items])
+    return (100 * scores, "accuracy") if problem.kind == "label" else (scores, "mean ROUGE-L")
+
+
+def _steps(n: int) -> list[int]:
+    """Indices from 1 to n - 1, denser at the beginning, where a running mean moves most."""
+    if n <= 2:
+        return list(range(n))
+    return sorted({round(1 + (n - 2) * (step / (_MOST_STEPS - 1)) ** 1.5) for step in range(_MOST_STEPS)})
+
+
+def score_histogram(items: Sequence[Judged]) -> Figure:
+    """How the ROUGE-L of texts is spread."""
+    scores = np.array([0.0 if item.error is None else 1 - item.error for item in items])
+    counts, edges = np.histogram(scores, bins=20, range=(0.0, 1.0))
+    middles = [short(float(middle)) for middle in (edges[:-1] + edges[1:]) / 2]
+    bands = [GOOD if middle >= GOOD_SCORE else NEAR if middle >= NEAR_SCORE else FAR for middle in middles]
+    lower, upper = (f"{float(np.quantile(scores, q)):.2f}" if len(scores) else "undefined" for q in (0.25, 0.75))
+    return Figure(
+        "Spread of the scores",
+        "ROUGE-L of every answer; an unreadable one scores 0.",
+        f"Histogram of ROUGE-L over {counted(len(items), 'answer')}; the middle half is from {lower} to {upper}.",
+        [
+            {
+                "type": "bar",
+                "x": middles,
+                "y": counts.tolist(),
+                "width": 0.044,
+                "marker": {"color": [f"var(--{band.key})" for band in bands]},
+                "hovertemplate": "%{y:,} answers around %{x:.2f}<extra></extra>",
+            }
+        ],
+        {"xaxis": axis("ROUGE-L", range=[0, 1]), "yaxis": axis("answers"), "showlegend": False},
+    )

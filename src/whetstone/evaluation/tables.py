@@ -1,0 +1,112 @@
+"""What stands in the tables of a report, on a page and in a terminal alike: the order of runs, columns, and cells."""
+
+from __future__ import annotations
+
+from whetstone.evaluation.comparison import Pair
+from whetstone.evaluation.intervals import Interval
+from whetstone.evaluation.metrics import METRICS, Metric, metrics_for
+from whetstone.evaluation.report import Report, RunResult
+from whetstone.evaluation.wording import metric_value
+from whetstone.types import Problem
+
+NOTHING = "–"
+MOST_PAIRS_TOGETHER = 10
+
+
+def best_first(report: Report) -> list[RunResult]:
+    """The runs, the best value of the deciding metric first; those without a value last."""
+    metric = METRICS[report.problem.metric]
+    sign = -1 if metric.higher_is_better else 1
+
+    def rank(result: RunResult) -> tuple[bool, float]:
+        value = result.scores.metrics[metric.name].value
+        return value is None, sign * (value or 0.0)
+
+    return sorted(report.results, key=rank)
+
+
+def telling_pairs(report: Report) -> tuple[list[Pair], list[Pair]]:
+    """The pairs that the verdict rests on, and the others; a few pairs all stand together.
+
+    A verdict rests on the pairs of the best run, which come first, and on those of the run that it chose.
+    """
+    verdict = report.verdict
+    pairs = sorted(report.pairs, key=lambda pair: verdict.best not in (pair.a, pair.b))
+    if len(pairs) <= MOST_PAIRS_TOGETHER:
+        return pairs, []
+    first = [pair for pair in pairs if {verdict.best, verdict.winner} & {pair.a, pair.b}]
+    return first, [pair for pair in pairs if pair not in first]
+
+
+def columns(problem: Problem) -> list[Metric]:
+    """The metrics in the order of tables: the deciding one, the parse rate beside it, then the others."""
+    names = dict.fromkeys([problem.metric, "parse_rate", *(metric.name for metric in metrics_for(problem.kind))])
+    return [METRICS[name] for name in names]
+
+
+def interval_cells(metric: Metric, interval: Interval, unit: str) -> tuple[str, str]:
+    """A value and its interval as two short texts: ("$126.55", "$110.15 – $147.40")."""
+    if interval.value is None:
+        return NOTHING, ""
+    value = metric_value(metric, interval.value, unit)
+    if interval.low is None or interval.high is None:
+        return value, ""
+    low, high = (metric_value(metric, end, unit) for end in (interval.low, interval.high))
+    if metric.scale == "share":
+        low = low.removesuffix(" %")
+    return value, f"{low} – {high}"
+
+
+def interval_cell(metric: Metric, interval: Interval, unit: str) -> str:
+    """A value and its interval on one short line: "$126.55 [110, 147]"."""
+    value = interval_cells(metric, interval, unit)[0]
+    if interval.value is None or interval.low is None or interval.high is None:
+        return value
+    if metric.scale == "share":
+        return f"{value} [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
+    low, high = (f"{end:,.0f}" if abs(end) >= 100 else f"{end:.3g}" for end in (interval.low, interval.high))
+    return f"{value} [{low}, {high}]"
+
+
+def difference_cells(pair: Pair, unit: str) -> tuple[str, str]:
+    """The difference of a pair and its interval: ("+$4.20", "−$1.10 to +$9.50"); shares in percentage points."""
+    metric = METRICS[pair.metric]
+
+    def written(value: float) -> str:
+        size = f"{100 * abs(value):.1f} points" if metric.scale == "share" else metric_value(metric, abs(value), unit)
+        return f"{'−' if value < 0 else '+' if value > 0 else ''}{size}"
+
+    if pair.difference is None or pair.low is None or pair.high is None:
+        return NOTHING, ""
+    low = written(pair.low).removesuffix(" points")
+    return written(pair.difference), f"{low} to {written(pair.high)}"
+
+
+def seconds_in_words(seconds: float) -> str:
+    """ "3.2 ms", "0.41 s", "2 min 5 s", "3 h 10 min"."""
+    if seconds < 0.1:
+        return f"{1e3 * seconds:.2g} ms" if seconds >= 1e-5 else "0 ms" if seconds == 0 else "under 10 µs"
+    if seconds < 59.5:
+        return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def fit_time(result: RunResult) -> str:
+    """How long the technique took to build; nothing where there was nothing to build."""
+    return seconds_in_words(result.build_seconds) if result.build_seconds >= 0.005 else NOTHING
+
+
+def dollars(cost: float | None) -> str:
+    """ "$0.012", "free", "unknown"."""
+    if cost is None:
+        return "unknown"
+    return "free" if cost == 0 else f"${cost:,.2f}" if cost >= 0.1 else f"${cost:.2g}"
+
+
+def tokens(result: RunResult) -> str:
+    """Tokens in and out: "41,200 + 1,310"."""
+    usage = result.usage
+    if not usage.prompt_tokens and not usage.completion_tokens:
+        return NOTHING
+    return f"{usage.prompt_tokens:,} + {usage.completion_tokens:,}"
