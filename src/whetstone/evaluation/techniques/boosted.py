@@ -19,7 +19,7 @@ from whetstone.evaluation.techniques.fitted import (
     number_targets,
     problem_aim,
 )
-from whetstone.evaluation.techniques.text_features import fit_tfidf
+from whetstone.evaluation.techniques.text_features import TextDimensions
 from whetstone.types import Case, Problem
 
 _TEXT_DIMENSIONS = 64
@@ -53,7 +53,7 @@ class BoostedTrees(FittedTechnique):
         self._columns: FieldColumns
         self._codes: CategoryCodes
         self._digest = ""
-        self._text: Any = None  # (vectoriser, SVD), where the texts have words enough
+        self._text: TextDimensions | None = None  # None where the texts have no words
         self._trees: Any
 
     def _learn(self, problem: Problem) -> None:
@@ -120,24 +120,18 @@ class BoostedTrees(FittedTechnique):
 
     def _fit_text(self, texts: Sequence[str]) -> Floats:
         """The dimensions of the training texts, shape (len(texts), at most 64)."""
-        from sklearn.decomposition import TruncatedSVD
-
         try:
-            vectorizer, table = fit_tfidf(texts, self.name)
+            self._text = TextDimensions(texts, _TEXT_DIMENSIONS, self._context.seed, self.name)
         except UsageError:
             if self._columns:
                 return np.empty((len(texts), 0))
             raise
-        svd = TruncatedSVD(min(_TEXT_DIMENSIONS, max(1, min(table.shape) - 1)), random_state=self._context.seed)
-        dimensions = svd.fit_transform(table)
-        self._text = (vectorizer, svd)
-        return np.asarray(dimensions, dtype=np.float64)
+        return self._text.training
 
     def _features(self, cases: Sequence[Case]) -> Floats:
         parts = [self._columns.numbers(cases), self._codes(self._columns.categories(cases))]
         if self._text is not None:
-            vectorizer, svd = self._text
-            parts.append(svd.transform(vectorizer.transform([case.text for case in cases])))
+            parts.append(self._text([case.text for case in cases]))
         return np.concatenate(parts, axis=1)
 
     def _parameters(self, rows: int) -> dict[str, Any]:
