@@ -1,0 +1,281 @@
+"""A GGUF model that llama.cpp runs inside this process."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import re
+import threading
+import warnings
+import weakref
+from collections import deque
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from whetstone.errors import (
+    ModelError,
+    ModelFileError,
+    RequestRefusedError,
+    UsageError,
+    WhetstoneWarning,
+)
+from whetstone.models.base import NextToken, ReplyStream
+from whetstone.models.gguf_file import GgufHeader
+from whetstone.models.llamacpp_revision import revision
+from whetstone.models.llamacpp_server import ENGINE, SERVERS, LlamaServer, ServerConfig, too_long
+from whetstone.models.llamacpp_trial import ensure_loads, try_to_load
+from whetstone.models.openai_api import OpenAIModel
+from whetstone.models.spec import ModelSpec
+from whetstone.types import Chunk, Message, ModelIdentity, Options
+
+DAY = 86400.0  # seconds; a long prompt on a slow machine takes hours, and a server in this process does not get lost
+_RANDOM_SEED = 2**32 - 1  # to llama.cpp this seed means: choose one
+_SIZES = re.compile(r"request \((\d+) tokens\) exceeds the available context size \((\d+) tokens\)")
+
+
+class LlamaCppModel:
+    """A GGUF model, run by llama.cpp inside this process. It is loaded when it is first asked something.
+
+    Args:
+        spec: the spec it was named by.
+        header: what its file says of itself.
+        files: the file; all parts of a split model, the first one first.
+        config: how to run it.
+        try_first: load it in a process of its own before it is loaded here for the first time.
+    """
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        header: GgufHeader,
+        files: Sequence[Path],
+        config: ServerConfig,
+        *,
+        try_first: bool = True,
+    ) -> None:
+        self._spec = spec
+        self._header = header
+        self._files = files
+        self._config = config
+        self._try_first = try_first
+        self._identity: ModelIdentity | None = None
+        self._starting = threading.Lock()
+        self._running: tuple[LlamaServer, dict[bool, OpenAIModel]] | None = None
+        self._recent: deque[list[Message]] = deque(maxlen=config.concurrency + 1)
+        self._release: Any = None
+        self._closed = False
+        self._bos: str | None = None
+
+    def __repr__(self) -> str:
+        return f"LlamaCppModel({str(self._spec)!r})"
+
+    @property
+    def identity(self) -> ModelIdentity:
+        """Which model this is. The file is hashed the first time that it is met."""
+        if self._identity is None:
+            template = self._header.chat_template
+            self._identity = ModelIdentity(
+                spec=str(self._spec),
+                engine=ENGINE,
+                name=self._header.path.stem,
+                revision=revision(self._files),
+                template=hashlib.sha256(template.encode()).hexdigest() if template else "",
+            )
+        return self._identity
+
+    @property
+    def concurrency(self) -> int:
+        """Streams worth having open."""
+        return self._config.concurrency
+
+    def stream(self, messages: Sequence[Message], options: Options = Options()) -> ReplyStream:  # noqa: B008
+        """The reply, piece by piece; see `ChatModel`. A last message of the assistant's is continued.
+
+        Raises:
+            RequestRefusedError: there are no messages, or one holds something else than text.
+            UsageError: tools are given and the model's template has no place for them.
+            ModelError: one of its kinds.
+        """
+        self._check_request(messages, options)
+        server, chats = self._started()
+        if options.seed is not None:
+            options = options.model_copy(update={"seed": options.seed % _RANDOM_SEED})
+        stream = chats[self._differs(messages)].stream(messages, options)
+        return ReplyStream(self._speaking_of_the_model(stream, f"{server.url}/v1"), stream.close)
+
+    def render(self, messages: Sequence[Message], options: Options = Options()) -> str:  # noqa: B008
+        """The text that the chat template makes of messages, up to where the reply begins.
+
+        `encode(text, special=True)` of it gives the very ids that the model is sent.
+        """
+        self._check_request(messages, options)
+        server, _ = self._started()
+        body: dict[str, Any] = {"messages": list(messages)}
+        if options.tools:
+            body["tools"] = list(options.tools)
+        rendered = str(server.post("/apply-template", body)["prompt"])
+        # llama.cpp takes the BOS token off what the template made, and puts it on again when it tokenizes.
+        bos = self._added_bos(server)
+        return rendered if rendered.startswith(bos) else bos + rendered
+
+    def encode(self, text: str, *, special: bool = False) -> list[int]:
+        """Token ids of `text`, see `LogitModel`."""
+        server, _ = self._started()
+        answer = server.post("/tokenize", {"content": text, "add_special": False, "parse_special": special})
+        return [int(token) for token in answer["tokens"]]
+
+    def next_token(self, prompts: Sequence[Sequence[int]], top: int | None = None) -> Iterator[NextToken]:
+        """Log-probabilities of the token after each prompt, see `LogitModel`.
+
+        Prompts are worked on in their order. The last digits depend on what was asked before: a prompt that adds a
+        single token to the one before it is rounded otherwise than one of which more has to be computed.
+
+        llama.cpp sums probabilities in single precision, which is off by some 1e-4 over a whole vocabulary; with
+        `top` None the sum is made again in double precision. A probability too small for single precision is 0.
+
+        Raises:
+            ContextTooLongError: a prompt does not fit.
+            RequestRefusedError: a prompt is empty, or holds an id that the model does not have.
+        """
+        server, _ = self._started()
+        vocabulary = self._header.lengths.get("tokenizer.ggml.tokens", 0)
+        # The server keeps back a token that ends inside a character, and its probabilities with it. So it is made to
+        # sample this one, which is a whole character; the probabilities are from before that.
+        sampled = self.encode("a")[-1]
+        pool = ThreadPoolExecutor(self._config.slots, thread_name_prefix="whetstone-logits")
+        try:
+            running: deque[Future[NextToken]] = deque()
+            for prompt in prompts:
+                if not all(0 <= token < vocabulary for token in prompt):
+                    raise RequestRefusedError(f"{self._spec}: a prompt holds ids outside 0 to {vocabulary - 1}")
+                running.append(pool.submit(_ask_next, server, prompt, top, sampled))
+                if len(running) > self._config.slots:
+                    yield running.popleft().result()
+            while running:
+                yield running.popleft().result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def close(self) -> None:
+        """Stop open streams and free the model's memory. It cannot be used afterwards."""
+        with self._starting:
+            self._closed = True
+            if self._release is not None:
+                self._release()
+
+    def _differs(self, messages: Sequence[Message]) -> bool:
+        """Whether what a slot may still hold differs from these messages, so that it is safe to go on from there.
+
+        Of the very same prompt all but one token would be taken from the slot, and a token computed alone is rounded
+        otherwise than among others: asked again, a question would get another answer.
+        """
+        with self._starting:
+            differs = list(messages) not in self._recent
+            self._recent.append(copy.deepcopy(list(messages)))
+            return differs
+
+    def _started(self) -> tuple[LlamaServer, dict[bool, OpenAIModel]]:
+        with self._starting:
+            if self._closed:
+                raise RuntimeError("the model was closed; load it again to use it")
+            if self._running is None:
+                server = self._acquire()
+                chats = {cached: self._chat(server, cached) for cached in (True, False)}
+                self._running = server, chats
+                # Also when the model is forgotten without being closed, and when the interpreter exits.
+                self._release = weakref.finalize(self, _close, server, chats)
+            return self._running
+
+    def _chat(self, server: LlamaServer, cached: bool) -> OpenAIModel:
+        return OpenAIModel(
+            identity=self.identity,
+            base_url=f"{server.url}/v1",
+            api_key=server.api_key,
+            concurrency=self.concurrency,
+            timeout=DAY,
+            # The server closes a connection after a stream without saying so, now and then just when the next request
+            # is sent on it.
+            retries=3,
+            extra_body={"cache_prompt": cached},
+        )
+
+    def _acquire(self) -> LlamaServer:
+        if self._try_first:
+            ensure_loads(self._config, self.identity.revision)
+        try:
+            return SERVERS.acquire(self._config)
+        except RuntimeError as error:
+            try_to_load(self._config)  # to hear why
+            raise ModelFileError(f"llama.cpp cannot load {self._header.path} just now: {error}") from None
+
+    def _check_request(self, messages: Sequence[Message], options: Options) -> None:
+        if not messages:
+            raise RequestRefusedError(f"{self._spec}: there is no message to answer")
+        for message in messages:
+            content = message["content"]
+            for part in content if isinstance(content, list) else ():
+                if part.get("type") != "text":
+                    raise RequestRefusedError(
+                        f"{self._spec}: it reads text only, and a message holds {part.get('type')}"
+                    )
+        if options.tools and "tools" not in self._header.chat_template:
+            raise UsageError(
+                f"{self._spec}: its chat template has no place for tools; use another model, or leave them out"
+            )
+        if not self._header.chat_template:
+            warnings.warn(
+                f"{self._spec}: the file holds no chat template, so that messages are sent in ChatML form, which the "
+                "model may never have seen",
+                WhetstoneWarning,
+                stacklevel=3,
+            )
+
+    def _added_bos(self, server: LlamaServer) -> str:
+        if self._bos is None:
+            added = server.post("/tokenize", {"content": "", "add_special": True})["tokens"]
+            bos = self._header.metadata.get("tokenizer.ggml.bos_token_id")
+            self._bos = server.get("/props")["bos_token"] if added[:1] == [bos] else ""
+        return self._bos
+
+    def _speaking_of_the_model(self, stream: ReplyStream, url: str) -> Generator[Chunk]:
+        """The stream, with errors that tell what to do, and nothing of a server's address."""
+        try:
+            yield from stream
+        except ModelError as error:
+            sizes = _SIZES.search(str(error))
+            if sizes is not None:
+                raise too_long(str(self._spec), int(sizes[1]), int(sizes[2])) from None
+            raise type(error)(str(error).replace(url, ENGINE)) from None
+
+
+def _close(server: LlamaServer, chats: dict[bool, OpenAIModel]) -> None:
+    for chat in chats.values():  # first: a stream that stays open would hold the server up
+        chat.close()
+    SERVERS.release(server)
+
+
+def _ask_next(server: LlamaServer, prompt: Sequence[int], top: int | None, sampled: int) -> NextToken:
+    answer = server.post(
+        "/completion",
+        {
+            "prompt": [int(token) for token in prompt],
+            "n_predict": 1,
+            "n_probs": np.iinfo(np.int32).max if top is None else top,
+            "samplers": ["top_k"],
+            "top_k": 1,
+            "logit_bias": [[sampled, 1e9]],
+            "post_sampling_probs": False,
+            "cache_prompt": True,
+        },
+    )
+    listed = answer["completion_probabilities"][0]["top_logprobs"]
+    ids = np.fromiter((entry["id"] for entry in listed), np.int64, len(listed))
+    logprobs = np.fromiter((entry["logprob"] for entry in listed), np.float64, len(listed))
+    logprobs[logprobs <= np.finfo(np.float32).min] = -np.inf  # how the server writes the logarithm of 0
+    if top is None:
+        logprobs -= np.log(np.exp(logprobs).sum())
+    return NextToken(ids, logprobs.astype(np.float32))
