@@ -92,6 +92,25 @@ def test_a_changed_question_is_asked_again_and_a_changed_identity_is_another_run
     assert evaluate(problem(fingerprint="e" * 64), Doubling(), store).id != first.id
 
 
+def test_a_reply_of_the_same_model_to_the_same_question_is_taken_over_from_another_run() -> None:
+    class Rereading(Doubling):
+        model = "scripted:echo"
+
+        def reread(self, prediction: Prediction) -> Prediction:
+            return replace(prediction, reading=Reading("value", -1.0))
+
+    store = RunStore()
+    evaluate(problem(6), Rereading(), store)
+    larger = Rereading()
+    record = evaluate(problem(8, fingerprint="e" * 64), larger, store)
+    assert larger.asked == ["4", "7", "8"]  # the answer to 4 was an error, which is no reply
+    assert record.answers["1"].reading.value == -1.0
+    other_model = Rereading()
+    other_model.model = "scripted:number"
+    evaluate(problem(fingerprint="d" * 64), other_model, store)
+    assert len(other_model.asked) == 10
+
+
 def test_cases_with_the_same_text_each_keep_an_answer() -> None:
     cases = [Case("a", "same", 1.0), Case("b", "same", 1.0)]
     record = evaluate(problem(test=cases), Doubling(), RunStore())

@@ -9,7 +9,7 @@ import pytest
 
 HEAVY = {
     "torch", "transformers", "gradio", "lancedb", "openai", "fastapi", "numpy", "polars", "pandas", "sklearn", "scipy",
-    "lightgbm", "onnxruntime", "plotly", "tokenizers", "xllamacpp", "datasets", "pydantic", "jinja2", "rouge_score",
+    "lightgbm", "onnxruntime", "plotly", "tokenizers", "xllamacpp", "datasets", "jinja2", "rouge_score",
 }  # fmt: skip
 
 
@@ -21,6 +21,7 @@ def loaded_by(code: str) -> set[str]:
 
 def test_importing_the_package_loads_nothing_heavy() -> None:
     assert loaded_by("import whetstone; whetstone.__version__") & HEAVY == set()
+    assert "pydantic" not in loaded_by("import whetstone")  # typer loads it for its own use
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["compare", "--help"], ["--version"]])

@@ -47,7 +47,10 @@ def write_reports(report: Report, console: Console, *, json: str | None, html: s
 
         return render_html(report)
 
-    for path, content in ((json, lambda: as_json(report.to_json())), (csv, report.to_csv), (html, rendered)):
+    def plain() -> str:
+        return as_json(report.to_json())
+
+    for path, content in ((json, plain), (csv, report.to_csv), (html, rendered)):
         if path is not None:
             write_result(path, content())
             if path != "-":

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from whetstone.errors import UsageError
-from whetstone.evaluation.technique import Technique
+from whetstone.evaluation.technique import Rereading, Technique
 from whetstone.types import Case, Prediction, Problem
 
 
@@ -93,3 +93,6 @@ class CrossFitted:
     def predict(self, cases: Sequence[Case]) -> Iterator[Prediction]:
         for technique, indices in self._by_fold(cases):
             yield from technique.predict([cases[i] for i in indices])
+
+    def reread(self, prediction: Prediction) -> Prediction:
+        return self._first.reread(prediction) if isinstance(self._first, Rereading) else prediction

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Protocol
 
-from whetstone.evaluation.run import RunRecord, RunStore
-from whetstone.evaluation.technique import Technique
+from whetstone.evaluation.run import Run, RunRecord, RunStore
+from whetstone.evaluation.technique import Rereading, Technique
 from whetstone.types import Case, Prediction, Problem
 
 
@@ -50,6 +51,8 @@ def evaluate(
 ) -> RunRecord:
     """Let a technique answer every test case that its run has no answer for yet.
 
+    A reply to the very same question (prompt, model, revision, options) is taken over from another run.
+
     Killed at any instant, the run keeps every answer that had arrived; called again, it asks only for the rest.
 
     Args:
@@ -71,7 +74,9 @@ def evaluate(
             run.forget_errors()
         run.record_fit(build_seconds)
         keys = technique.keys(list(cases.values()))
-        missing = [case for case, key in zip(cases.values(), keys, strict=True) if not run.has_answer(case.id, key)]
+        asked = list(zip(cases.values(), keys, strict=True))
+        _take_over(technique, run, store, [(case, key) for case, key in asked if not run.has_answer(case.id, key)])
+        missing = [case for case, key in asked if not run.has_answer(case.id, key)]
         watcher.start(label or technique.name, len(cases), len(cases) - len(missing))
         try:
             for prediction in technique.predict(missing) if missing else ():
@@ -80,3 +85,13 @@ def evaluate(
         finally:
             watcher.finish()
         return RunRecord(run.id, run.header, run.answers, run.build_seconds or 0.0)
+
+
+def _take_over(technique: Technique, run: Run, store: RunStore, unanswered: list[tuple[Case, str]]) -> None:
+    """Take replies to the very same questions over from other runs of the same model, instead of paying again."""
+    if technique.model is None or not isinstance(technique, Rereading) or not unanswered:
+        return
+    known = store.replies_of(technique.model, {key for _, key in unanswered}, besides=run.id)
+    for case, key in unanswered:
+        if key in known:
+            run.record(technique.reread(replace(known[key], case_id=case.id)))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import platform
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -152,6 +152,16 @@ class RunStore:
         headers = [_read_header(path) for path in self.folder.glob("*/run.json")]
         for header in sorted(headers, key=lambda h: (str(h["created"]), str(h["run"]))):
             yield self._record(header)
+
+    def replies_of(self, model: str, keys: Set[str], *, besides: str) -> dict[str, Prediction]:
+        """Replies of a model under these keys, from all its runs but one. Errors are no replies."""
+        found: dict[str, Prediction] = {}
+        for path in self.folder.glob("*/run.json"):
+            header = _read_header(path)
+            if header["model"] == model and header["run"] != besides:
+                answers, _ = _read_answers(path.parent / "answers.jsonl")
+                found.update({a.key: a for a in answers.values() if a.key in keys and a.reading.status != "error"})
+        return found
 
     def find(self, reference: str) -> RunRecord:
         """The run whose id is, or alone begins with, `reference`.

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from whetstone.models import ChatModel
 from whetstone.types import Case, Prediction, Problem
@@ -49,6 +49,18 @@ class Technique(Protocol):
 
     def predict(self, cases: Sequence[Case]) -> Iterator[Prediction]:
         """An answer to each case, in any order, each as soon as it is known."""
+        ...
+
+
+@runtime_checkable
+class Rereading(Protocol):
+    """A technique whose replies say the same wherever they were given: equal keys, equal replies.
+
+    Its answers are taken over from other runs (a larger test split, another seed) instead of being asked for again.
+    """
+
+    def reread(self, prediction: Prediction) -> Prediction:
+        """An earlier reply, read as an answer to the problem that the technique is fitted to."""
         ...
 
 

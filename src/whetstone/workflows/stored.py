@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from whetstone.errors import FingerprintError, UsageError
 from whetstone.evaluation.comparison import Pair
+from whetstone.evaluation.excerpt import head
+from whetstone.evaluation.judged import judge
 from whetstone.evaluation.metrics import METRICS
-from whetstone.evaluation.report import Report, RunResult
+from whetstone.evaluation.report import MIXED, Report, RunResult
 from whetstone.evaluation.run import RunRecord, RunStore
 from whetstone.types import Case, Prediction, Problem
 from whetstone.workflows.compare import run_label, run_result
@@ -64,7 +67,7 @@ def _common_problem(store: RunStore, records: Sequence[RunRecord], mix: bool) ->
         raise UsageError(f"{differences[0]}; they have no item in common")
     if differences:
         differences.append(f"compared on the {len(problem.test):,} items that all runs share")
-    return problem, [f"MIXED: {difference}" for difference in differences]
+    return problem, [f"{MIXED}{difference}" for difference in differences]
 
 
 def _content(case: Case) -> tuple[str, float | str]:
@@ -152,37 +155,26 @@ def diff_runs(a: str, b: str, *, store: RunStore | None = None, mix: bool = Fals
         raise UsageError(f"{first.id} and {second.id} have too few answered items in common to be compared")
     pair = report.pairs[0]
     higher_is_better = METRICS[pair.metric].higher_is_better
-    b_minus_a = -pair.difference if pair.a == report.results[0].label else pair.difference
+    b_minus_a = (pair.difference or 0.0) * (-1 if pair.a == report.results[0].label else 1)
     worse = b_minus_a < 0 if higher_is_better else b_minus_a > 0
     return Diff(first.id, second.id, pair, pair.distinguishable and worse, tuple(_changes(report)))
 
 
 def _changes(report: Report, most: int = 5) -> list[str]:
-    """The items whose answers moved furthest from the truth (number problems), or turned wrong (labels)."""
+    """The items whose answers got worst; one that can no longer be read comes first."""
     problem = report.problem
-    before = {p.case_id: p for p in report.results[0].predictions}
-    after = {p.case_id: p for p in report.results[1].predictions}
+    before, after = ({j.case.id: j for j in judge(problem, result.predictions)} for result in report.results)
     moved: list[tuple[float, str]] = []
     for case in problem.test:
         old, new = before.get(case.id), after.get(case.id)
-        if old is None or new is None or old.reading == new.reading:
+        if old is None or new is None or old.error is None or old.error == new.error:
             continue
-        loss = _loss(case, new) - _loss(case, old)
+        loss = math.inf if new.error is None else new.error - old.error
         if loss > 0:
-            head = " ".join(case.text.split())[:50]
-            shown = f"{_shown(old)} -> {_shown(new)}, truth {case.expected}: {head}"
-            moved.append((loss, f"  {case.id}: {shown}"))
+            answers = f"{_shown(old.prediction)} -> {_shown(new.prediction)}, truth {case.expected}"
+            moved.append((loss, f"  {case.id}: {answers}: {head(case.text, 50)}"))
     moved.sort(key=lambda item: -item[0])
     return [line for _, line in moved[:most]]
-
-
-def _loss(case: Case, prediction: Prediction) -> float:
-    if not prediction.reading.ok:
-        return float("inf") if isinstance(case.expected, float) else 1.0
-    value = prediction.reading.value
-    if isinstance(case.expected, str) or isinstance(value, str) or value is None:
-        return float(value != case.expected)
-    return abs(value - case.expected)
 
 
 def _shown(prediction: Prediction) -> str:

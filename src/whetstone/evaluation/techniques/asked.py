@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from typing import Any, get_args
 
@@ -98,6 +98,11 @@ class Ask:
         options = _OPTIONS[self._problem.kind]
         for index, reply in replies(self._model, [question.messages for question in questions], options):
             yield self._prediction(cases[index], questions[index], reply)
+
+    def reread(self, prediction: Prediction) -> Prediction:
+        """An earlier reply, read as an answer to this problem, whose range or labels may be others."""
+        cut_off = prediction.finish_reason == "length"
+        return replace(prediction, reading=read_answer(prediction.raw, self._problem, cut_off=cut_off))
 
     def _prediction(self, case: Case, question: _Question, reply: Reply | ModelError) -> Prediction:
         if isinstance(reply, ModelError):
