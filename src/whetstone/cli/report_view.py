@@ -61,7 +61,7 @@ def _print_tables(report: Report, console: Console) -> None:
         table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0), show_edge=False)
         table.add_column("", width=label_width, overflow="fold")
         for name, _ in part:
-            table.add_column(Text(name), justify="right", no_wrap=False, min_width=_width(name, part))
+            table.add_column(Text(name), justify="right", no_wrap=True)
         for row, result in enumerate(order):
             chosen = result.label == report.verdict.winner
             cells = [Text(cells[row], no_wrap=True) for _, cells in part]
@@ -73,18 +73,12 @@ def _print_tables(report: Report, console: Console) -> None:
             console.print(Text(f"{result.label}: {note}", style="dim"))
 
 
-def _width(name: str, part: Sequence[_Column]) -> int:
-    """The cells that a column needs: its longest value, and its longest word in the heading."""
-    values = next(values for other, values in part if other == name)
-    return max(*map(cell_len, values), *map(cell_len, name.split()))
-
-
 def _parts(wanted: Sequence[_Column], width: int) -> Iterator[list[_Column]]:
     """The columns, as many at a time as fit into `width`, at least one."""
     part: list[_Column] = []
     used = 0
     for column in wanted:
-        needed = _width(column[0], [column]) + _GAP
+        needed = max(map(cell_len, (column[0], *column[1]))) + _GAP
         if part and used + needed > width:
             yield part
             part, used = [], 0

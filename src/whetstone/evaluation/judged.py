@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from whetstone.evaluation.bands import FAR, GOOD, UNREADABLE, Band, number_band, score_band
 from whetstone.types import Case, Prediction, Problem
 
-
 _LARGEST = 1e150  # of an error: as good as infinite, and its square is still finite
 
 

@@ -236,7 +236,7 @@ class Report:
                     item.case.expected,
                     answer.reading.value,
                     answer.reading.status,
-                    item.error,
+                    None if item.error is None else float(f"{item.error:.9g}"),  # a difference's rounding is noise
                     answer.raw,
                     answer.reading.note,
                     answer.usage.prompt_tokens,
