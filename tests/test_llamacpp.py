@@ -175,9 +175,11 @@ def test_log_probabilities_come_with_the_tokens(smollm2: LlamaCppModel) -> None:
 # Many at once
 
 
-def test_replies_do_not_depend_on_order_or_company(smollm2: LlamaCppModel) -> None:
-    conversations = questions(8)
-    alone = [reply(smollm2, conversation, GREEDY_8).text for conversation in conversations]
+def test_replies_do_not_depend_on_order_company_or_threads(smollm2: LlamaCppModel) -> None:
+    conversations = questions(6)
+    one_thread = load(f"smollm2?context={CONTEXT}&threads=1")
+    alone = [reply(one_thread, conversation, GREEDY_8).text for conversation in conversations]
+    one_thread.close()
     together = dict(replies(smollm2, conversations[::-1], GREEDY_8))
     answered = [outcome.text for _, outcome in sorted(together.items(), reverse=True) if isinstance(outcome, Reply)]
     assert answered == alone
@@ -258,6 +260,7 @@ def test_next_token_covers_the_vocabulary_and_agrees_with_greedy_decoding(smollm
     assert sorted(following.ids) == list(range(49152))
     assert float(np.exp(following.logprobs.astype(np.float64)).sum()) == pytest.approx(1, abs=1e-6)
     assert following.ids[0] == chosen.token_id
+    # But for the sum of all probabilities, which is made again.
     assert following.logprobs[:5] == pytest.approx([logprob for _, logprob in chosen.top], abs=1e-3)
     assert list(following.logprobs) == sorted(following.logprobs, reverse=True)
 
@@ -271,6 +274,18 @@ def test_next_token_answers_in_order_and_lists_the_top(smollm2: LlamaCppModel) -
         assert single.logprobs.tolist() == batched.logprobs.tolist()  # to the last bit, though prefixes were cached
     assert len(together[0].ids) == 4
     assert 0 < together[0].missing_mass < 1
+
+
+def test_next_token_does_not_depend_on_what_was_cached(smollm2: LlamaCppModel) -> None:
+    messages = [user("Name three colours.")]
+    ids = smollm2.encode(smollm2.render(messages), special=True)
+    seen = []
+    for before in ([], [ids], [ids[:-4]], [ids[:12]]):
+        list(smollm2.next_token(before, top=1))
+        seen += smollm2.next_token([ids], top=5)
+    reply(smollm2, messages, GREEDY_8)
+    seen += smollm2.next_token([ids], top=5)
+    assert all(other.logprobs.tolist() == seen[0].logprobs.tolist() for other in seen)
 
 
 def test_next_token_is_given_where_the_likeliest_token_is_half_a_character(smollm2: LlamaCppModel) -> None:
@@ -317,6 +332,7 @@ def test_a_request_that_cannot_be_answered_is_refused(
     [
         ("smollm2?contxt=100", UnknownNameError, "context"),
         ("smollm2?slots=0", UsageError, "slots"),
+        ("smollm2?flash_attention=perhaps", UsageError, "flash_attention"),
         ("smollm2?context=100000", UsageError, "8192"),
         ("smollm2:large", UsageError, "one model"),
         ("gguf:", UsageError, "name the file"),

@@ -40,6 +40,11 @@ class GgufOptions(BaseModel):
         None, ge=1, le=512, description="worker threads; by default WHETSTONE_THREADS, or all cores"
     )
     gpu_layers: int | None = Field(None, ge=0, description="layers on the GPU; by default as many as fit")
+    flash_attention: bool | None = Field(
+        None,
+        description="by default on a GPU only; on a CPU it reads prompts 20 to 40 % faster, and then replies depend a "
+        "little on what was asked before",
+    )
 
 
 class GgufProvider:
@@ -156,4 +161,5 @@ def _config(spec: ModelSpec, header: GgufHeader, options: GgufOptions) -> Server
         slots=options.slots,
         threads=options.threads or settings.threads(),
         gpu_layers=options.gpu_layers,
+        flash_attention=options.flash_attention,
     )

@@ -65,7 +65,8 @@ class LlamaCppModel:
         self._identity: ModelIdentity | None = None
         self._starting = threading.Lock()
         self._running: tuple[LlamaServer, dict[bool, OpenAIModel]] | None = None
-        self._recent: deque[list[Message]] = deque(maxlen=config.concurrency + 1)
+        # What the slots may still hold: messages, or token ids.
+        self._recent: deque[list[Message] | tuple[int, ...]] = deque(maxlen=config.concurrency + 1)
         self._release: Any = None
         self._closed = False
         self._bos: str | None = None
@@ -104,7 +105,7 @@ class LlamaCppModel:
         server, chats = self._started()
         if options.seed is not None:
             options = options.model_copy(update={"seed": options.seed % _RANDOM_SEED})
-        stream = chats[self._differs(messages)].stream(messages, options)
+        stream = chats[self._may_reuse(copy.deepcopy(list(messages)))].stream(messages, options)
         return ReplyStream(self._speaking_of_the_model(stream, f"{server.url}/v1"), stream.close)
 
     def render(self, messages: Sequence[Message], options: Options = Options()) -> str:  # noqa: B008
@@ -152,7 +153,8 @@ class LlamaCppModel:
             for prompt in prompts:
                 if not all(0 <= token < vocabulary for token in prompt):
                     raise RequestRefusedError(f"{self._spec}: a prompt holds ids outside 0 to {vocabulary - 1}")
-                running.append(pool.submit(_ask_next, server, prompt, top, sampled))
+                ids = tuple(int(token) for token in prompt)
+                running.append(pool.submit(_ask_next, server, ids, top, sampled, self._may_reuse(ids)))
                 if len(running) > self._config.slots:
                     yield running.popleft().result()
             while running:
@@ -167,16 +169,17 @@ class LlamaCppModel:
             if self._release is not None:
                 self._release()
 
-    def _differs(self, messages: Sequence[Message]) -> bool:
-        """Whether what a slot may still hold differs from these messages, so that it is safe to go on from there.
+    def _may_reuse(self, asked: list[Message] | tuple[int, ...]) -> bool:
+        """Whether it is safe to take the beginning of what is asked from a slot.
 
-        Of the very same prompt all but one token would be taken from the slot, and a token computed alone is rounded
-        otherwise than among others: asked again, a question would get another answer.
+        Of the very same prompt all but one token would be taken from there, and a token computed alone is rounded
+        otherwise than among others: a question asked again would get another answer. Whether messages and token ids
+        are the same prompt is not known here.
         """
         with self._starting:
-            differs = list(messages) not in self._recent
-            self._recent.append(copy.deepcopy(list(messages)))
-            return differs
+            may = all(type(asked) is type(other) and asked != other for other in self._recent)
+            self._recent.append(asked)
+            return may
 
     def _started(self) -> tuple[LlamaServer, dict[bool, OpenAIModel]]:
         with self._starting:
@@ -216,7 +219,7 @@ class LlamaCppModel:
         if not messages:
             raise RequestRefusedError(f"{self._spec}: there is no message to answer")
         for message in messages:
-            content = message["content"]
+            content = message.get("content")
             for part in content if isinstance(content, list) else ():
                 if part.get("type") != "text":
                     raise RequestRefusedError(
@@ -258,24 +261,24 @@ def _close(server: LlamaServer, chats: dict[bool, OpenAIModel]) -> None:
     SERVERS.release(server)
 
 
-def _ask_next(server: LlamaServer, prompt: Sequence[int], top: int | None, sampled: int) -> NextToken:
+def _ask_next(server: LlamaServer, ids: tuple[int, ...], top: int | None, sampled: int, cached: bool) -> NextToken:
     answer = server.post(
         "/completion",
         {
-            "prompt": [int(token) for token in prompt],
+            "prompt": ids,
             "n_predict": 1,
             "n_probs": np.iinfo(np.int32).max if top is None else top,
             "samplers": ["top_k"],
             "top_k": 1,
             "logit_bias": [[sampled, 1e9]],
             "post_sampling_probs": False,
-            "cache_prompt": True,
+            "cache_prompt": cached,
         },
     )
     listed = answer["completion_probabilities"][0]["top_logprobs"]
-    ids = np.fromiter((entry["id"] for entry in listed), np.int64, len(listed))
+    tokens = np.fromiter((entry["id"] for entry in listed), np.int64, len(listed))
     logprobs = np.fromiter((entry["logprob"] for entry in listed), np.float64, len(listed))
     logprobs[logprobs <= np.finfo(np.float32).min] = -np.inf  # how the server writes the logarithm of 0
     if top is None:
         logprobs -= np.log(np.exp(logprobs).sum())
-    return NextToken(ids, logprobs.astype(np.float32))
+    return NextToken(tokens, logprobs.astype(np.float32))

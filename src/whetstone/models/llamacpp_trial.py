@@ -47,7 +47,7 @@ def ensure_loads(config: ServerConfig, revision: str) -> None:
         ModelFileError: llama.cpp cannot load the file.
         ModelError: there is not enough memory.
     """
-    what = [revision, version("xllamacpp"), config.context, config.slots, config.gpu_layers]
+    what = [revision, version("xllamacpp"), config.context, config.slots, config.gpu_layers, config.flash_attention]
     marker = settings.home() / "cache" / "gguf" / f"loads-{hashlib.sha256(json.dumps(what).encode()).hexdigest()[:32]}"
     if marker.exists():
         return
