@@ -131,19 +131,12 @@ def _padded(low: float, high: float) -> list[float]:
 def running_mean(problem: Problem, items: Sequence[Judged]) -> Figure:
     """The mean error after each answer with its 95 % band: whether the items were enough."""
     values, name = _followed(problem, items)
-    n = np.arange(1, len(values) + 1)
-    sums = np.cumsum(values)
-    centred = values - (values.mean() if len(values) else 0.0)  # else the subtraction below cancels
-    squares = np.cumsum(centred**2) - np.cumsum(centred) ** 2 / np.maximum(n, 1)
-    half = 1.96 * np.sqrt(np.maximum(squares, 0.0) / np.maximum(n - 1, 1) / np.maximum(n, 1))
+    means, low_ends, high_ends, method = _running_interval(values, share=problem.kind == "label")
     steps = _steps(len(values))
-    means = sums / np.maximum(n, 1)
-    x = [int(n[step]) for step in steps]
+    x = [step + 1 for step in steps]
     y = [short(means[step]) for step in steps]
-    low = [short(max(means[step] - half[step], 0.0)) for step in steps]  # nothing followed here can be below 0
-    high = [short(means[step] + half[step]) for step in steps]
-    if problem.kind != "number":
-        high = [min(end, 100.0 if problem.kind == "label" else 1.0) for end in high]
+    low = [short(low_ends[step]) for step in steps]
+    high = [short(high_ends[step]) for step in steps]
     late = len(steps) // 10  # the first steps are too wild to set the scale
     scale = _padded(min(low[late:], default=0.0), max(high[late:], default=1.0))
     suffix = " %" if problem.kind == "label" else ""
@@ -175,8 +168,7 @@ def running_mean(problem: Problem, items: Sequence[Judged]) -> Figure:
     vertical = unit_axis(name, problem) if problem.kind == "number" else axis(name, ticksuffix=suffix)
     return Figure(
         f"Running {name}",
-        "The band is the mean ± 1.96 standard errors of the answers so far. Where it has become flat and narrow, more "
-        "items would change little.",
+        f"{method} Where it has become flat and narrow, more items would change little.",
         f"Line plot of the {name} over {counted(len(values), 'answer')}. It ends at {last}.",
         [band, line],
         {
@@ -186,6 +178,27 @@ def running_mean(problem: Problem, items: Sequence[Judged]) -> Figure:
             "hovermode": "x",
         },
     )
+
+
+def _running_interval(values: Floats, *, share: bool) -> tuple[Floats, Floats, Floats, str]:
+    """The mean of the first 1, 2, ... n values, the two ends of its 95 % interval, and what that is, in words.
+
+    A share is in percent. Its interval is Wilson's (1927), which has a width where all answers so far were right.
+    """
+    n = np.maximum(np.arange(1, len(values) + 1), 1)
+    means = np.cumsum(values) / n
+    if share:
+        p, z = means / 100, 1.96
+        middle, half = p + z**2 / (2 * n), z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+        scale = 100 / (1 + z**2 / n)
+        words = "The band is the 95 % interval of the answers so far (Wilson)."
+        return means, scale * (middle - half), scale * (middle + half), words
+    centred = values - (values.mean() if len(values) else 0.0)  # else the subtraction below cancels
+    squares = np.maximum(np.cumsum(centred**2) - np.cumsum(centred) ** 2 / n, 0.0)
+    half = 1.96 * np.sqrt(squares / np.maximum(n - 1, 1) / n)
+    # Neither an error nor a score is below 0.
+    words = "The band is the mean ± 1.96 standard errors of the answers so far."
+    return means, np.maximum(means - half, 0.0), means + half, words
 
 
 def _followed(problem: Problem, items: Sequence[Judged]) -> tuple[Floats, str]:
