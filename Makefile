@@ -8,7 +8,7 @@ FULL := $(UV) sync --frozen --quiet --all-extras
 
 demo: | $(UV)
 	$(BASE) --no-dev --inexact
-	$(RUN) whet compare diamonds --html reports/diamonds.html
+	$(RUN) whet compare diamonds --train-size 2000 --test-size 100 --html reports/diamonds.html
 
 test: install
 	$(RUN) pytest

@@ -25,7 +25,8 @@ TEST_ITEMS = 40
 def command(folder: Path, log: Path, delay: float) -> list[str]:
     return [
         sys.executable, "-c", "from whetstone.cli.main import run; run()",
-        "compare", str(folder / "items.csv"), "--text", "text", "--target", "price", "--test-size", str(TEST_ITEMS), "--quiet",
+        "compare", str(folder / "items.csv"), "--text", "text", "--target", "price",
+        "--test-size", str(TEST_ITEMS), "--quiet",
         "-t", "constant", "-t", "ask", "-t", "few-shot:random:2",
         "-m", f"scripted:number?delay={delay}&concurrency=3&log={log}", "--json", str(folder / "report.json"),
     ]  # fmt: skip

@@ -44,6 +44,9 @@ def _top(
 
 def run() -> None:
     """The console entry point: the one place where errors become a sentence and an exit code."""
+    # OpenMP's threads spin while they wait, so that one other busy process slows llama.cpp and LightGBM to a fifth. The
+    # library that loads libgomp first settles it, so it is said before either is imported; it costs nothing when quiet.
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     try:
         app()
     except WhetstoneError as error:

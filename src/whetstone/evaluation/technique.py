@@ -19,7 +19,7 @@ class Technique(Protocol):
         name: as it was asked for, canonical: "constant:median", "few-shot:nearest:3".
         identity: JSON-ready values that settle every answer together with the training cases and the case itself:
             technique, its arguments, prompt version, model identity and options. Equal identities answer alike.
-        model: the spec of the language model behind it, or None.
+        model: the spec of the language model behind it, in its canonical form; None where none is asked.
         needs_training: whether `fit` needs training cases.
     """
 

@@ -54,7 +54,6 @@ class Ask:
 
     def _set_up(self, name: str, context: TechniqueContext) -> None:
         self.name = name
-        self.model: str | None = context.model
         self._context = context
         self._own_question = str(context.options.get("question") or "")
         own = context.options.get("template")
@@ -66,6 +65,10 @@ class Ask:
     @cached_property
     def _model(self) -> ChatModel:
         return self._context.load_model(self._context.model)
+
+    @property
+    def model(self) -> str | None:
+        return self._model.identity.spec
 
     @property
     def identity(self) -> Mapping[str, Any]:
