@@ -109,6 +109,15 @@ def test_the_cache_asks_for_each_text_once_even_across_objects() -> None:
     assert np.array_equal(again[:4], vectors)
 
 
+def test_the_cache_tells_progress_on_the_whole(minilm: MiniLM) -> None:
+    seen: list[tuple[int, int]] = []
+    cached = CachedEmbedder(minilm)
+    cached.embed(["one", "two"])
+    cached.embed(["one", "two", "three", "four"], lambda done, total: seen.append((done, total)))
+    assert seen[0][0] > 2
+    assert seen[-1] == (4, 4)
+
+
 def test_another_embedder_has_another_cache() -> None:
     first, second = Counting(), Counting()
     second.name = "counting@2"

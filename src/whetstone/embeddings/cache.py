@@ -69,16 +69,14 @@ class CachedEmbedder:
             todo.sort(key=lambda key: len(texts[positions[key][0]]))
             for start in range(0, len(todo), _SAVE_EVERY):
                 keys = todo[start : start + _SAVE_EVERY]
-                if progress is not None:
-                    progress(known + start, len(positions))
-                fresh = self._embedder.embed([texts[positions[key][0]] for key in keys])
+                fresh = self._embedder.embed(
+                    [texts[positions[key][0]] for key in keys], _counted_from(known + start, len(positions), progress)
+                )
                 for key, vector in zip(keys, fresh, strict=True):
                     vectors[positions[key]] = vector
                 rows = [(key, vector.astype("<f4").tobytes()) for key, vector in zip(keys, fresh, strict=True)]
                 with database:
                     database.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?)", rows)
-            if progress is not None and todo:
-                progress(len(positions), len(positions))
         return vectors
 
     @contextmanager
@@ -92,6 +90,13 @@ class CachedEmbedder:
                 yield database
         except (sqlite3.Error, OSError) as error:
             raise StorageError(f"{self.path}: {error}; this cache of vectors may be deleted at any time") from error
+
+
+def _counted_from(
+    done: int, total: int, progress: Callable[[int, int], None] | None
+) -> Callable[[int, int], None] | None:
+    """Progress on a part, told as progress on the whole."""
+    return None if progress is None else lambda part, _: progress(done + part, total)
 
 
 def _look_up(database: sqlite3.Connection, keys: list[bytes]) -> Iterator[tuple[bytes, bytes]]:
