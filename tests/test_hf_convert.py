@@ -123,6 +123,17 @@ def test_a_killed_conversion_leaves_nothing_that_is_used_and_two_at_once_agree(t
     assert list(load(f"hf:{tiny}").next_token([[3, 4]], top=1))
 
 
+def test_a_disk_that_is_full_gives_one_sentence_and_leaves_nothing(tiny: Path) -> None:
+    room = 40_000  # bytes of a file: the tokenizer fits, the weights do not
+    limited = f"import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); {CONVERT}".replace(
+        "print(", f"resource.setrlimit(resource.RLIMIT_FSIZE, ({room}, {room})); print("
+    )
+    done = subprocess.run([sys.executable, "-c", limited, str(tiny)], capture_output=True, text=True, timeout=200)
+    assert "whetstone.errors.StorageError: " in done.stderr.splitlines()[-1], done.stderr
+    assert "too large" in done.stderr.splitlines()[-1]
+    assert not [path for path in (settings.home() / "cache" / "gguf-to-hf").iterdir() if path.is_dir()]
+
+
 def test_files_that_are_no_model_are_refused(tmp_path: Path, tiny: Path) -> None:
     web_page = tmp_path / "page.gguf"
     web_page.write_text("<html>please log in</html>")

@@ -109,6 +109,17 @@ def _no_bar_in_logs() -> Iterator[None]:
             yield
 
 
+@contextmanager
+def _writing(target: Path) -> Iterator[None]:
+    """Turn a full disk into our own error; the libraries' Rust parts do not raise OSError for it."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        raise StorageError(f"{target.parent}: the converted model cannot be written: {error}") from error
+
+
 def _check_space(header: GgufHeader, cache: Path) -> None:
     needed = 4 * sum(math.prod(tensor.shape) for tensor in header.tensors)
     free = shutil.disk_usage(cache).free
@@ -147,7 +158,8 @@ def _write_model(header: GgufHeader, target: Path) -> None:
     ends = [header.metadata.get(f"tokenizer.ggml.{name}_token_id") for name in ("eos", "eot", "eom")]
     if known := sorted({int(end) for end in ends if end is not None}):
         model.generation_config.eos_token_id = known if len(known) > 1 else known[0]
-    model.save_pretrained(target)
+    with _writing(target):
+        model.save_pretrained(target)
 
 
 def _write_tokenizer(header: GgufHeader, target: Path) -> None:
@@ -165,4 +177,5 @@ def _write_tokenizer(header: GgufHeader, target: Path) -> None:
             raise ModelFileError(
                 f"{gguf}: transformers cannot read its tokenizer: {reason}; use gguf:{gguf}"
             ) from error
-    tokenizer.save_pretrained(target)
+    with _writing(target):
+        tokenizer.save_pretrained(target)
