@@ -225,7 +225,8 @@ class HfModel:
     @property
     def _start_id(self) -> int:
         """The token that an encoder-decoder's reply starts from."""
-        start = self._model.generation_config.decoder_start_token_id
+        config = self._model.generation_config
+        start = config.bos_token_id if config.decoder_start_token_id is None else config.decoder_start_token_id
         return int(self._tokenizer.pad_id if start is None else start)
 
     def _advance(self, rows: Sequence[Row], prefix: Prefix | None, sampler: Sampler) -> Iterator[tuple[Row, Chunk]]:

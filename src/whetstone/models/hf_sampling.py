@@ -15,6 +15,7 @@ _ELSEWHERE = {
     "bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id", "max_length", "max_new_tokens",
     "use_cache", "cache_implementation", "output_attentions", "output_hidden_states", "output_scores",
     "return_dict_in_generate", "transformers_version", "_from_model_config", "length_penalty", "early_stopping",
+    "forced_eos_token_id",
 }  # fmt: skip
 _FOLLOWED = {
     "do_sample", "temperature", "top_p", "top_k", "repetition_penalty", "no_repeat_ngram_size", "forced_bos_token_id",
