@@ -79,6 +79,8 @@ READ = [
     ("€40–€60", 50),
     ("$19.99 - $24.99", 22.49),
     ("$1-2 million", 1500000),
+    ("40 $-60 $", 50),
+    ("40 € bis 60 €", 50),
     ("40~60만원", 500000),
     ("3 for $10", 10 / 3),
     ("$10 for 3", 10 / 3),
@@ -101,6 +103,8 @@ READ = [
     ("<think>maybe $30</think>$45", 45),
     ("B07XJ8C8F5 costs 20", 20),
     ("The price is 2000", 2000),
+    ("45 € 60", 45),
+    ("-$40 or so", -40),
     ("I cannot determine the exact price, but I'd estimate $45", 45),
     ("I cannot say. Probably around 45.", 45),
 ]

@@ -84,25 +84,22 @@ def find_mentions(text: str, unit: Unit) -> Iterator[Mention]:
 
 def _left(text: str, start: int, previous_end: int) -> tuple[int, str, bool] | None:
     """Where the number begins with its currency and sign, that currency, whether it is negative; None within a name."""
-    negative, currency, left = False, "", start
-    if left > 0 and text[left - 1] == "-":  # "$-5"
-        inner = around.CURRENCY_BEFORE.search(text[max(0, left - 9) : left - 1])
-        if inner:
-            return left - 1 - len(inner.group()), inner.group(1), True
-    if found := around.CURRENCY_BEFORE.search(text[max(0, start - 8) : start]):
-        currency, left = found.group(1), start - len(found.group())
-    if left == 0:
-        return left, currency, negative
-    neighbour, beyond = text[left - 1], text[left - 2] if left > 1 else " "
+    free = max(0, start - 9, previous_end)  # what is left of this belongs to the number before
+    if start - 1 > free and text[start - 1] == "-" and (inner := around.CURRENCY_BEFORE.search(text[free : start - 1])):
+        return free + inner.start(), inner.group(1), True  # "$-5"
+    found = around.CURRENCY_BEFORE.search(text[free:start])
+    left, currency = (free + found.start(), found.group(1)) if found else (start, "")
+    neighbour, beyond = text[left - 1 : left], text[left - 2 : left - 1] if left > 1 else ""
     if neighbour == "-" and previous_end not in (left - 1, left - 2):
-        if beyond.isalnum():
-            return (left, currency, False) if currency else None  # "RTX-3080"
-        return left - 1, currency, True
-    if currency:
-        return left, currency, False
-    in_a_name = (neighbour.isalpha() and neighbour < "\u2e80") or neighbour in "_#"
-    in_a_time = neighbour in "/:" and beyond.isdigit()
-    return None if in_a_name or in_a_time else (left, currency, False)
+        if not beyond.isalnum():
+            return left - 1, currency, True
+        return (left, currency, False) if currency else None  # "RTX-3080"
+    if not currency:
+        in_a_name = (neighbour.isalpha() and neighbour < "\u2e80") or neighbour in ("_", "#")
+        in_a_time = neighbour in ("/", ":") and beyond.isdigit()
+        if in_a_name or in_a_time:
+            return None
+    return left, currency, False
 
 
 def _mention(text: str, span: tuple[int, int], left: tuple[int, str, bool], unit: Unit) -> Mention | None:
@@ -130,20 +127,14 @@ def _mention(text: str, span: tuple[int, int], left: tuple[int, str, bool], unit
         if after.group(1) and around.CENTS.fullmatch(after.group(1)) and not around.CENTS.fullmatch(unit.name or "-"):
             value, note = value / 100, "cents"
     priced = bool(before) or after is not None
+    wanted = unit.any or unit.currency
     value = -value if negative else value
-    if not priced and _part_of_something(text, end):
-        own = unit.after(text, end)
-        if own is None:
-            return None
-        return Mention(value, begin, own, marked=True, power=power, note=note)
-    if not priced or not (unit.any or unit.currency):
-        own = unit.after(text, end)
-        if own is not None:
-            return Mention(value, begin, own, marked=True, power=power, note=note)
+    if not (priced and wanted) and (own_end := unit.after(text, end)) is not None:
+        return Mention(value, begin, own_end, marked=True, power=power, note=note)
     if priced:
-        return Mention(
-            value, begin, end, unit.any or unit.currency, bool(before), not (unit.any or unit.currency), power, note
-        )
+        return Mention(value, begin, end, wanted, bool(before), aside=not wanted, power=power, note=note)
+    if _part_of_something(text, end):
+        return None
     return Mention(value, begin, end, aside=_aside(text, start, end, value), power=power, note=note)
 
 

@@ -2,7 +2,7 @@
 
 No library does this for replies whose locale is unknown: babel's `parse_decimal` has to be told the locale, and
 price-parser 0.5, made for shop pages, knows no ranges, magnitudes, signs or refusals and takes the first number that it
-sees: of the 89 replies in tests/test_numeric_reading.py that have a value it reads 40 rightly.
+sees: of 89 replies in tests/test_numeric_reading.py that have a value it reads 40 rightly.
 """
 
 from __future__ import annotations
