@@ -37,7 +37,7 @@ def answers(
     problem: Problem,
     guess: Callable[[Case], Reading],
     raw: Callable[[Case, Reading], str] = lambda _, reading: str(reading.value),
-    cost: float | None = None,
+    cost: float | None = 0.0,
 ) -> list[Prediction]:
     """An answer to every test case."""
     return [

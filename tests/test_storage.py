@@ -109,3 +109,9 @@ def test_a_failed_write_leaves_the_old_file_and_no_temporary_one(tmp_path: Path)
         write_atomically(path / "below-a-file", "new")
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["report.json"]
+
+
+def test_a_written_file_can_be_read_by_those_that_the_umask_lets(tmp_path: Path) -> None:
+    (tmp_path / "plain").touch()
+    write_atomically(tmp_path / "report.html", b"page")
+    assert (tmp_path / "report.html").stat().st_mode == (tmp_path / "plain").stat().st_mode

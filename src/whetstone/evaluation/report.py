@@ -85,7 +85,7 @@ class RunResult:
             seconds=sum(p.seconds for p in predictions),
             build_seconds=build_seconds,
             usage=reduce(Usage.__add__, (p.usage for p in predictions), Usage()),
-            cost=_total_cost(predictions, technique, model),
+            cost=_total_cost(predictions),
             run_id=run_id,
             notes=tuple(notes),
             identity=dict(identity or {}),
@@ -113,22 +113,19 @@ class RunResult:
             "metrics": {name: asdict(interval) for name, interval in self.scores.metrics.items()},
             "seconds": self.seconds,
             "build_seconds": self.build_seconds,
-            "tokens": {"prompt": self.usage.prompt_tokens, "completion": self.usage.completion_tokens},
+            "tokens": self.usage.prompt_tokens + self.usage.completion_tokens,
+            "prompt_tokens": self.usage.prompt_tokens,
+            "completion_tokens": self.usage.completion_tokens,
             "cost": self.cost,
             "notes": list(self.notes),
             "identity": dict(self.identity),
         }
 
 
-def _total_cost(predictions: Sequence[Prediction], technique: str, model: str | None) -> float | None:
-    """The sum over all answers, unless the price of one is not known; items on which the model failed cost nothing.
-
-    Techniques of ours that ask no model charge nothing. What replayed guesses once took, nobody told us.
-    """
+def _total_cost(predictions: Sequence[Prediction]) -> float | None:
+    """The sum over all answers, unless the price of one is not known; items on which the model failed cost nothing."""
     asked = [p.cost for p in predictions if p.reading.status != "error"]
     known = [cost for cost in asked if cost is not None]
-    if not known and model is None and not technique.startswith("guesses"):
-        return 0.0
     return sum(known) if len(known) == len(asked) else None
 
 

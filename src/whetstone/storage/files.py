@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import tempfile
+import secrets
 from pathlib import Path
 
 from whetstone.errors import StorageError
@@ -21,16 +22,16 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         StorageError: the disk is full, or the folder cannot be written.
     """
     data = content.encode() if isinstance(content, str) else content
-    temporary: str | None = None
+    # Not `tempfile`: its files can be read by nobody else, and reports are made to be shared.
+    temporary = path.with_name(f".{path.name[:100]}.{os.getpid()}-{secrets.token_hex(4)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        with os.fdopen(descriptor, "wb") as file:
+        with open(temporary, "xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        if temporary is not None and os.path.exists(temporary):
-            os.unlink(temporary)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         raise storage_error(path, error) from error

@@ -74,7 +74,7 @@ class FittedTechnique(ABC):
             answers: Sequence[float | str] = learned if not isinstance(learned, np.ndarray) else self._kept(learned)
             seconds = (time.perf_counter() - began) / len(part)
             for case, key, answer in zip(part, self.keys(part), answers, strict=True):
-                yield Prediction(case.id, key, Reading("value", answer), raw=str(answer), seconds=seconds)
+                yield Prediction(case.id, key, Reading("value", answer), raw=str(answer), seconds=seconds, cost=0.0)
 
     def _kept(self, numbers: Floats) -> list[float]:
         return [float(f"{number:.9g}") for number in np.clip(numbers, *self._range).tolist()]
