@@ -29,7 +29,8 @@ LIMIT_MS = 1.0
 
 def problem() -> Problem:
     """10,000 cases whose texts are as long as a product description."""
-    cases = [Case(str(i), f"Item {i}: " + "a sturdy thing of steel and oak, " * 12, float(i % 997)) for i in range(CASES)]
+    text = "a sturdy thing of steel and oak, " * 12
+    cases = [Case(str(i), f"Item {i}: {text}", float(i % 997)) for i in range(CASES)]
     return Problem("bench", "number", "price", "mae", cases[:100], (), cases, fingerprint="bench", unit="$")
 
 
