@@ -10,7 +10,7 @@ import pytest
 
 from whetstone.errors import ModelConnectionError, StorageError, UsageError
 from whetstone.evaluation.cross_fit import CrossFitted, assign_folds
-from whetstone.evaluation.harness import evaluate
+from whetstone.evaluation.harness import Unwatched, evaluate
 from whetstone.evaluation.run import RunStore
 from whetstone.types import Case, Prediction, Problem, Reading
 
@@ -126,7 +126,7 @@ def test_one_run_has_one_writer() -> None:
 def test_a_watcher_is_told_of_every_new_answer_and_of_the_end() -> None:
     told: list[object] = []
 
-    class Watcher:
+    class Watcher(Unwatched):
         def start(self, label: str, total: int, already: int) -> None:
             told.append((label, total, already))
 

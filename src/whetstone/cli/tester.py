@@ -14,6 +14,7 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
+from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
@@ -57,10 +58,31 @@ class TesterView:
         self._writer: threading.Thread | None = None
         self._finished = threading.Event()
         self._failure: OSError | None = None
-        self._last_line = 0.0
+        self._last_line = time.monotonic()
+        self._building: Status | None = None
+
+    def preparing(self, what: str, done: int, total: int) -> None:
+        """A technique is being built, and has come so far."""
+        if self._plain:
+            if done < total and time.monotonic() - self._last_line >= _QUIET_LINE_SECONDS:
+                self._last_line = time.monotonic()
+                self._write(f"{what}: {done:,}/{total:,}\n")
+            return
+        if self._building is None:
+            self._building = Status("", console=self._console)
+            self._building.start()
+        self._building.update(Text(f"{what}: {done:,}/{total:,}"))
+        if done >= total:
+            self._end_building()
+
+    def _end_building(self) -> None:
+        if self._building is not None:
+            self._building.stop()
+            self._building = None
 
     def start(self, label: str, total: int, already: int) -> None:
         """A technique begins; `already` of its `total` cases have answers from an earlier run."""
+        self._end_building()
         if not self._number_of:
             self._number_of = {case.id: number for number, case in enumerate(self._problem.test, start=1)}
         self._say(f"{label}: {total:,} items" + (f", {already:,} answered before" if already else ""), "bold")

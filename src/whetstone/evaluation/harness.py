@@ -14,6 +14,10 @@ from whetstone.types import Case, Prediction, Problem
 class Watcher(Protocol):
     """Somebody who follows an evaluation: the terminal, the workbench."""
 
+    def preparing(self, what: str, done: int, total: int) -> None:
+        """A technique is being built, and has come so far: texts embedded, say."""
+        ...
+
     def start(self, label: str, total: int, already: int) -> None:
         """A technique begins: it has `total` cases, of which `already` have answers from an earlier run."""
         ...
@@ -29,6 +33,9 @@ class Watcher(Protocol):
 
 class Unwatched:
     """Nobody follows."""
+
+    def preparing(self, what: str, done: int, total: int) -> None:
+        pass
 
     def start(self, label: str, total: int, already: int) -> None:
         pass

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from whetstone.evaluation.cross_fit import CrossFitted
-from whetstone.evaluation.harness import Watcher, evaluate
+from whetstone.evaluation.harness import Unwatched, Watcher, evaluate
 from whetstone.evaluation.metrics import deciding_metric
 from whetstone.evaluation.report import Report, RunResult
 from whetstone.evaluation.run import RunRecord, RunStore
@@ -72,7 +72,7 @@ def compare(
     loaded = _Models(load)
     try:
         specs = list(techniques) if techniques is not None else default_techniques(problem)
-        planned = _plan(problem, specs, models, question, seed, loaded)
+        planned = _plan(problem, specs, models, question, seed, loaded, watcher or Unwatched())
         keep_problem(store.home, problem)
         results: dict[int, RunResult] = {}
         # Those that ask no model go first: what is wrong with them is told before minutes or money are spent.
@@ -86,14 +86,24 @@ def compare(
 
 
 def _plan(
-    problem: Problem, specs: Sequence[str], models: Sequence[str], question: str | None, seed: int, loaded: _Models
+    problem: Problem,
+    specs: Sequence[str],
+    models: Sequence[str],
+    question: str | None,
+    seed: int,
+    loaded: _Models,
+    watcher: Watcher,
 ) -> list[Technique]:
     """The techniques to run, in order; built before the first one starts, so that a misspelt name costs nothing."""
     planned: list[Technique] = []
     for spec in specs:
         for model in models:
             context = TechniqueContext(
-                seed=seed, load_model=loaded, model=model, options={"question": question} if question else {}
+                seed=seed,
+                load_model=loaded,
+                model=model,
+                options={"question": question} if question else {},
+                progress=watcher.preparing,
             )
             technique = build_technique(spec, context)
             if technique.needs_training and problem.cross_fit and not len(problem.train):

@@ -6,9 +6,10 @@ import re
 
 from whetstone.evaluation.labels import read_label
 from whetstone.numeric.reading import read_number
+from whetstone.numeric.replies import answer_part
 from whetstone.types import Problem, Reading
 
-_NUMBER_AT_THE_END = re.compile(r"[\d.,'\u00a0\u202f]*\d[.,]?$")
+_NUMBER_AT_THE_END = re.compile(r"(?<![\d.,'\u00a0\u202f])[\d.,'\u00a0\u202f]*\d[.,]?$")
 
 
 def read_answer(text: str, problem: Problem, *, cut_off: bool = False) -> Reading:
@@ -21,7 +22,7 @@ def read_answer(text: str, problem: Problem, *, cut_off: bool = False) -> Readin
     if problem.kind == "label":
         return read_label(text, problem.labels)
     if problem.kind == "text":
-        stripped = text.strip()
+        stripped = answer_part(text).strip()
         return Reading("value", stripped) if stripped else Reading("unparsable", note="the answer is empty")
     if cut_off and (torn := _NUMBER_AT_THE_END.search(text)) is not None:
         rest = read_number(text[: torn.start()], valid_range=problem.valid_range, unit=problem.unit)
