@@ -11,6 +11,8 @@ from whetstone.evaluation.metrics import METRICS
 from whetstone.evaluation.report import Report, RunResult
 from whetstone.evaluation.wording import metric_value
 
+_WIDE = 30  # from this ratio of the largest to the smallest value on, an axis is logarithmic
+
 
 def forest(report: Report, order: Sequence[RunResult]) -> Figure:
     """The deciding metric of every run with its interval, in this order from the top."""
@@ -31,7 +33,8 @@ def forest(report: Report, order: Sequence[RunResult]) -> Figure:
             line += f", 95 % interval {' to '.join(ends)}"
         told.append(line)
     chosen = [result.label == report.verdict.winner for result, _ in rows]
-    frame, cut = _frame(xs, above, below)
+    wide = _spans_widely(xs) and all(x - less > 0 for x, less in zip(xs, below, strict=True))
+    frame, cut = ([0.0, 0.0], False) if wide else _frame(xs, above, below)
     points = {
         "type": "scatter",
         "mode": "markers",
@@ -62,7 +65,7 @@ def forest(report: Report, order: Sequence[RunResult]) -> Figure:
         f"Forest plot. {'; '.join(told)}.",
         [points],
         {
-            "xaxis": metric_axis(metric, report.problem, range=frame),
+            "xaxis": metric_axis(metric, report.problem, **({"type": "log"} if wide else {"range": frame})),
             "yaxis": {
                 "tickvals": list(range(len(rows))),
                 "ticktext": [label(result.label, bold=bold) for (result, _), bold in zip(rows, chosen, strict=True)],
@@ -139,11 +142,18 @@ def price_against_metric(report: Report, order: Sequence[RunResult], by: Literal
                 "range": [low - margin, high + margin],
                 **(_time_ticks(low, high) if by == "seconds" else {"tickprefix": "&#36;"}),
             },
-            "yaxis": metric_axis(metric, report.problem),
+            "yaxis": metric_axis(
+                metric, report.problem, **({"type": "log"} if _spans_widely([y for *_, y in points]) else {})
+            ),
             "showlegend": False,
             "hovermode": "closest",
         },
     )
+
+
+def _spans_widely(values: Sequence[float]) -> bool:
+    """Whether one wild run would press all others into a corner of a linear axis."""
+    return min(values) > 0 and max(values) > _WIDE * min(values)
 
 
 def _frame(values: Sequence[float], above: Sequence[float], below: Sequence[float]) -> tuple[list[float], bool]:
