@@ -68,6 +68,7 @@ def test_runs_report_and_diff_work_on_what_was_stored(items: Path) -> None:
     report = whet("report", good, bad, "--json", "-", folder=items)
     assert report.returncode == 0, report.stderr
     assert [run["run"] for run in json.loads(report.stdout)["runs"]] == [good, bad]
+    assert json.loads(report.stdout)["split"] == {"train": 24, "validation": 6, "test": 30}
     worse = whet("diff", good, bad, folder=items)
     assert (worse.returncode, worse.stdout[:11]) == (1, "REGRESSION:")
     better = whet("diff", bad, good, "--json", folder=items)

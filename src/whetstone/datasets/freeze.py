@@ -102,7 +102,7 @@ def thaw(files: Mapping[str, bytes], place: str = "the frozen problem") -> Probl
             unit=metadata["unit"],
             labels=tuple(metadata["labels"]),
             valid_range=(valid_range[0], valid_range[1]) if valid_range is not None else None,
-            source=metadata["source"],
+            source={**metadata["source"], "split": metadata["counts"]},
             cross_fit=metadata["cross_fit"],
             groups=[row["group"] for row in rows] if metadata["cross_fit"] else (),
         )

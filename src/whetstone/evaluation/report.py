@@ -255,7 +255,9 @@ _COLUMNS = (
 
 
 def split_sizes(problem: Problem) -> dict[str, int]:
-    """How many cases each split has."""
+    """How many cases each split has; a problem read back from its freeze holds its test cases only, and remembers."""
+    if (remembered := problem.source.get("split")) is not None:
+        return {**remembered, "test": len(problem.test)}
     return {"train": len(problem.train), "validation": len(problem.validation), "test": len(problem.test)}
 
 
