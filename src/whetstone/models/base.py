@@ -91,12 +91,53 @@ class NextToken:
 
 
 @runtime_checkable
-class LogitModel(Protocol):
-    """A model that gives next-token log-probabilities for prompts, before any sampling option is applied."""
+class TokenizingModel(Protocol):
+    """A model whose own tokenizer can be asked."""
 
     def encode(self, text: str, *, special: bool = False) -> list[int]:
         """Token ids of `text`; with `special`, the spelling of a control token becomes that token."""
         ...
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of token ids, control tokens spelled out; bytes that are no character become U+FFFD.
+
+        Raises:
+            RequestRefusedError: an id that the model does not have.
+        """
+        ...
+
+
+@runtime_checkable
+class ContextModel(Protocol):
+    """A model that knows how much it can read, and how much a conversation takes of it."""
+
+    @property
+    def context_length(self) -> int:
+        """Tokens of prompt and reply together."""
+        ...
+
+    def count_tokens(self, messages: Sequence[Message], options: Options = ...) -> int:
+        """Tokens of the prompt that `stream` would send for these messages, generation prompt included."""
+        ...
+
+
+@runtime_checkable
+class CompletionModel(Protocol):
+    """A model that continues plain text, without a chat template."""
+
+    def complete(self, prompt: str | Sequence[int], options: Options = ...) -> Iterator[Chunk]:
+        """What follows a prompt, piece by piece; closing the iterator stops the engine's work.
+
+        Args:
+            prompt: text, in which spellings of control tokens are text and to which the tokenizer's own beginning (BOS)
+                is added; or token ids, sent as they are.
+        """
+        ...
+
+
+@runtime_checkable
+class LogitModel(TokenizingModel, Protocol):
+    """A model that gives next-token log-probabilities for prompts, before any sampling option is applied."""
 
     def next_token(self, prompts: Sequence[Sequence[int]], top: int | None = None) -> Iterator[NextToken]:
         """For each prompt (token ids, sent as they are: no BOS is added), in order.

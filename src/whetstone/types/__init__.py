@@ -13,15 +13,18 @@ from whetstone.types.chat import (
     system,
     user,
 )
+from whetstone.types.conversation import Conversation, Origin, Turn, TurnState
 from whetstone.types.prediction import Prediction, Reading, ReadingStatus
 from whetstone.types.problem import Case, Problem, TargetKind
 
 __all__ = [
     "Case",
     "Chunk",
+    "Conversation",
     "Message",
     "ModelIdentity",
     "Options",
+    "Origin",
     "Prediction",
     "Problem",
     "Reading",
@@ -30,6 +33,8 @@ __all__ = [
     "TargetKind",
     "TokenLogprob",
     "ToolCall",
+    "Turn",
+    "TurnState",
     "Usage",
     "assistant",
     "system",

@@ -18,6 +18,7 @@ class Message(TypedDict):
     name: NotRequired[str]
     tool_calls: NotRequired[list[dict[str, Any]]]
     tool_call_id: NotRequired[str]
+    reasoning_content: NotRequired[str]  # only for models whose template reads it
 
 
 def system(content: str) -> Message:
@@ -48,6 +49,11 @@ class Options(BaseModel):
     json_schema: dict[str, Any] | None = Field(None, description="JSON Schema that the reply must satisfy")
     top_logprobs: int | None = Field(None, ge=0, description="return log-probabilities, with this many alternatives")
     tools: tuple[dict[str, Any], ...] = Field((), description="tools the model may call, in the OpenAI form")
+    tool_choice: str | None = Field(
+        None, description="auto (the model decides), none, required (some tool), or the name of the tool to call"
+    )
+    frequency_penalty: float | None = Field(None, ge=-2, le=2, description="lower tokens by how often they came")
+    presence_penalty: float | None = Field(None, ge=-2, le=2, description="lower tokens that came at all")
 
     @property
     def deterministic(self) -> bool:

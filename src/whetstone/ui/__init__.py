@@ -1,0 +1,1 @@
+"""The web workbench: Gradio Blocks, one module per tab."""
