@@ -1,0 +1,218 @@
+"""One conversation that goes on: ask, retry, edit, branch, resume. Every front end works through this.
+
+A model remembers nothing: each answer is asked for with the system prompt, the whole branch and the new message.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from whetstone.chat.answer import Answer
+from whetstone.chat.context import ContextUse, Fitting, Overflow, fit, measure
+from whetstone.chat.store import ConversationStore
+from whetstone.chat.summary import Summaries
+from whetstone.chat.tree import latest_leaf, siblings
+from whetstone.errors import UsageError
+from whetstone.models import ChatModel, RenderingModel
+from whetstone.models.pool import ModelPool
+from whetstone.types import Conversation, Message, Options, Turn, assistant, system, user
+
+
+class ChatSession:
+    """One conversation of a store, and the models that may answer in it. Safe to use from several threads.
+
+    Args:
+        store: where it is kept.
+        pool: the models.
+        conversation: which one.
+    """
+
+    def __init__(self, store: ConversationStore, pool: ModelPool, conversation: Conversation) -> None:
+        self._store = store
+        self._pool = pool
+        self._id = conversation.id
+        self._summaries = Summaries()
+
+    @property
+    def conversation(self) -> Conversation:
+        """The conversation as it is kept now."""
+        return self._store.get(self._id)
+
+    def path(self) -> list[Turn]:
+        """The turns of the open branch, the first one first."""
+        return self._store.path(self._id)
+
+    def siblings(self, turn: str) -> list[Turn]:
+        """The versions of a turn, itself included, in order of creation."""
+        return siblings(self._store.turns(self._id), turn)
+
+    def messages(self, leaf: str | None = None, *, model: ChatModel | None = None) -> list[Message]:
+        """What is sent: the system prompt, and the turns down to `leaf` (None: of the open branch).
+
+        What a model thought before it answered is left out, except for a `model` whose template asks for it. So are
+        answers that failed before their first word.
+        """
+        conversation = self.conversation
+        if leaf is None and conversation.head is None:
+            turns: Sequence[Turn] = ()
+        else:
+            turns = self._store.path(self._id, leaf)
+        thoughts = bool(getattr(model, "sends_reasoning_back", False))
+        told = [system(conversation.system)] if conversation.system else []
+        return told + [_message(turn, thoughts) for turn in turns if not _is_empty(turn)]
+
+    def use(self, text: str = "", *, model: str | None = None) -> ContextUse:
+        """What the next request would take of the context, if `text` were the message.
+
+        Raises:
+            ModelError: the model cannot be loaded, or its template refuses these messages.
+        """
+        answering = self._model(model)
+        return measure(answering, [*self.messages(model=answering), user(text)], self.conversation.options)
+
+    def ask(
+        self, text: str, *, model: str | None = None, options: Options | None = None, overflow: Overflow = "refuse"
+    ) -> Answer:
+        """Say something, and have it answered. Nothing is kept when this raises.
+
+        Args:
+            model: who answers; by default the conversation's model.
+            options: by default the conversation's.
+            overflow: what to do when it does not fit, see `whetstone.chat.context.fit`.
+
+        Raises:
+            UsageError: the message is empty.
+            DoesNotFitError: it does not fit; it tells which turns would be dropped.
+            ModelError: the model cannot be loaded, or refuses the messages.
+        """
+        return self._say(self.conversation.head, text, model, options, overflow)
+
+    def edit(
+        self,
+        turn: str,
+        text: str,
+        *,
+        model: str | None = None,
+        options: Options | None = None,
+        overflow: Overflow = "refuse",
+    ) -> Answer:
+        """Say something else instead of what was said in a turn, which stays as another branch. Raises as `ask`."""
+        edited = self._store.turn(turn)
+        if edited.message["role"] != "user":
+            raise UsageError("only what you said yourself can be edited; retry an answer instead")
+        return self._say(edited.parent, text, model, options, overflow)
+
+    def answer(
+        self, parent: str, *, model: str | None = None, options: Options | None = None, overflow: Overflow = "refuse"
+    ) -> Answer:
+        """One more answer to a turn of the user's. Raises as `ask`."""
+        answering = self._model(model)
+        chosen = self._options(options)
+        fitting = self._fit(answering, self.messages(parent, model=answering), chosen, overflow)
+        return self._begin(answering, parent, fitting, chosen)
+
+    def retry(
+        self,
+        turn: str | None = None,
+        *,
+        model: str | None = None,
+        options: Options | None = None,
+        overflow: Overflow = "refuse",
+    ) -> Answer:
+        """Another answer beside an answer; by default beside the last one. Raises as `ask`."""
+        turn = turn or self.conversation.head
+        if turn is None:
+            raise UsageError("there is nothing to retry: nothing was said yet")
+        retried = self._store.turn(turn)
+        parent = retried.id if retried.message["role"] == "user" else retried.parent
+        if parent is None:
+            raise UsageError("the conversation begins with this answer: there is no message to answer again")
+        return self.answer(parent, model=model, options=options, overflow=overflow)
+
+    def resume(
+        self,
+        turn: str,
+        *,
+        prefix: str | None = None,
+        model: str | None = None,
+        options: Options | None = None,
+        overflow: Overflow = "refuse",
+    ) -> Answer:
+        """A new answer beside an answer that goes on where it was cut off.
+
+        Args:
+            prefix: go on from this text instead, for instance the answer up to a token, and another token.
+
+        Raises:
+            RequestRefusedError: the model cannot continue a text of its own.
+            Otherwise as `ask`.
+        """
+        resumed = self._store.turn(turn)
+        if resumed.message["role"] != "assistant" or resumed.parent is None:
+            raise UsageError("only an answer can be gone on with")
+        begun = prefix if prefix is not None else str(resumed.message["content"] or "")
+        if not begun:
+            return self.retry(turn, model=model, options=options, overflow=overflow)
+        answering = self._model(model)
+        chosen = self._options(options)
+        asked = [*self.messages(resumed.parent, model=answering), assistant(begun)]
+        return self._begin(answering, resumed.parent, self._fit(answering, asked, chosen, overflow), chosen, begun)
+
+    def branch(self, turn: str) -> None:
+        """Go on from this very turn: the next message becomes another branch below it."""
+        self._store.update(self._id, head=turn)
+
+    def open(self, turn: str) -> None:
+        """Show the branch that this turn is on, down to its latest turn."""
+        self._store.update(self._id, head=latest_leaf(self._store.turns(self._id), turn).id)
+
+    def _say(
+        self, parent: str | None, text: str, model: str | None, options: Options | None, overflow: Overflow
+    ) -> Answer:
+        if not text.strip():
+            raise UsageError("the message is empty: write something")
+        answering = self._model(model)
+        chosen = self._options(options)
+        if parent is None:
+            conversation = self.conversation
+            earlier = [system(conversation.system)] if conversation.system else []
+        else:
+            earlier = self.messages(parent, model=answering)
+        fitting = self._fit(answering, [*earlier, user(text)], chosen, overflow)
+        said = self._store.add(self._id, parent, user(text))
+        return self._begin(answering, said.id, fitting, chosen)
+
+    def _fit(self, model: ChatModel, messages: list[Message], options: Options, overflow: Overflow) -> Fitting:
+        return fit(model, messages, options, overflow, self._summaries)
+
+    def _begin(self, model: ChatModel, parent: str, fitting: Fitting, options: Options, prefix: str = "") -> Answer:
+        prompt = _prompt(model, fitting.messages, options)
+        writer = self._store.begin_answer(self._id, parent, model=model.identity, options=options, prompt=prompt)
+        return Answer(model, fitting, model.stream(fitting.messages, options), writer, prefix)
+
+    def _model(self, name: str | None) -> ChatModel:
+        return self._pool.get(name or self.conversation.model)
+
+    def _options(self, options: Options | None) -> Options:
+        return self.conversation.options if options is None else options
+
+
+def _message(turn: Turn, thoughts: bool) -> Message:
+    message = turn.message
+    if thoughts and turn.reasoning and message["role"] == "assistant":
+        message = {**message, "reasoning_content": turn.reasoning}
+    return message
+
+
+def _is_empty(turn: Turn) -> bool:
+    message = turn.message
+    return message["role"] == "assistant" and not message["content"] and not message.get("tool_calls")
+
+
+def _prompt(model: ChatModel, messages: Sequence[Message], options: Options) -> str:
+    """The exact text that goes into the model; for an endpoint, which renders it itself, the request's messages."""
+    if isinstance(model, RenderingModel):
+        return model.render(messages, options)
+    asked = {"messages": list(messages), **({"tools": list(options.tools)} if options.tools else {})}
+    return json.dumps(asked, ensure_ascii=False, indent=1)
