@@ -122,6 +122,7 @@ def load_weights(source: Source) -> Any:
         ModelError: it does not fit into memory.
     """
     import torch
+    from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
     options, folder = source.options, source.folder
     if options.quantize and find_spec("bitsandbytes") is None:
@@ -130,7 +131,8 @@ def load_weights(source: Source) -> Any:
     if device.type == "cpu":
         torch.set_num_threads(options.threads or settings.threads())
     with memory_errors(source.spec), quiet():
-        config, model_class = _architecture(folder)
+        config = load_config(folder)
+        model_class = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
         dtype = _dtype(options.dtype, config, device)
         extra: dict[str, Any] = {} if device.type == "cpu" else {"device_map": {"": device}}
         if options.quantize:
@@ -141,6 +143,20 @@ def load_weights(source: Source) -> Any:
 
             model = apply_adapter(model, options.adapter, source.name, merge=options.quantize is None)
     return model.eval()
+
+
+def load_config(folder: Path) -> Any:
+    """The folder's config.json as transformers reads it; no weights.
+
+    Raises:
+        ModelFileError: it is damaged, or of an architecture that is not known.
+    """
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelFileError(_sentence(folder, "config.json", error)) from error
 
 
 @contextmanager
@@ -175,17 +191,6 @@ def quiet() -> Iterator[None]:
         hf_logging.set_verbosity(verbosity)
         if bars:
             hf_logging.enable_progress_bar()
-
-
-def _architecture(folder: Path) -> tuple[Any, Any]:
-    """The folder's config, and the class that loads its weights."""
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
-
-    try:
-        config = AutoConfig.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelFileError(_sentence(folder, "config.json", error)) from error
-    return config, AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
 
 
 def _from_folder(model_class: Any, folder: Path, **extra: Any) -> Any:

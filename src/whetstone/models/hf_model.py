@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -15,7 +16,7 @@ from whetstone.models.base import NextToken
 from whetstone.models.hf_batch import Batch, DecoderBatch, EncoderDecoderBatch, RecurrentBatch
 from whetstone.models.hf_cache import Prefix, keeps_every_token
 from whetstone.models.hf_generate import Row, advance, plan, shared_prefix
-from whetstone.models.hf_load import Source, content_digest, load_weights, memory_errors
+from whetstone.models.hf_load import Source, content_digest, load_config, load_weights, memory_errors
 from whetstone.models.hf_sampling import Sampler, sampling_for, warn_of_unfollowed
 from whetstone.models.hf_text import TextAssembler
 from whetstone.models.hf_tokenizer import FolderTokenizer
@@ -87,7 +88,17 @@ class HfModel:
     def stream(self, messages: Sequence[Message], options: Options = Options()) -> Iterator[Chunk]:  # noqa: B008
         """The reply, a token at a time. Closing the iterator stops the work."""
         sampler = self._sampler(options)
-        row = self._row(0, messages, options, sampler)
+        yield from self._streamed(self._row(0, self._prompt(messages), options, sampler), sampler)
+
+    def complete(self, prompt: str | Sequence[int], options: Options = Options()) -> Iterator[Chunk]:  # noqa: B008
+        """What follows a prompt, a token at a time; see `CompletionModel`."""
+        sampler = self._sampler(options)
+        ids = self._tokenizer.encode_plain(prompt) if isinstance(prompt, str) else self._checked_ids(prompt)
+        if not ids:
+            raise RequestRefusedError("the prompt is empty, so nothing can follow it")
+        yield from self._streamed(self._row(0, ids, options, sampler), sampler)
+
+    def _streamed(self, row: Row, sampler: Sampler) -> Iterator[Chunk]:
         with memory_errors(self._source.spec):
             for _, chunk in self._advance([row], None, sampler):
                 if chunk.text or chunk.logprobs or chunk.finish_reason:
@@ -108,7 +119,7 @@ class HfModel:
         rows: dict[int, Row] = {}
         for index, messages in enumerate(conversations):
             try:
-                rows[index] = self._row(index, messages, options, sampler)
+                rows[index] = self._row(index, self._prompt(messages), options, sampler)
             except ModelError as error:
                 if not error.concerns_one_item:
                     raise
@@ -129,6 +140,37 @@ class HfModel:
         """Token ids of `text`; with `special`, the spelling of a control token becomes that token."""
         return self._tokenizer.encode(text, special=special)
 
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of token ids, see `TokenizingModel`."""
+        return self._tokenizer.spell(self._checked_ids(ids))
+
+    @property
+    def context_length(self) -> int:
+        """Tokens of prompt and reply together; of an encoder-decoder, of each.
+
+        A model whose attention has no longest distance (T5) has no such length: it gets the largest one.
+        """
+        return self._window or sys.maxsize
+
+    def count_tokens(self, messages: Sequence[Message], options: Options = Options()) -> int:  # noqa: B008
+        """Tokens of the prompt that `stream` would send; see `ContextModel`. Loads no weights."""
+        return len(self._prompt(messages))
+
+    def _checked_ids(self, ids: Sequence[int]) -> list[int]:
+        size = self._tokenizer.size
+        if not all(0 <= token < size for token in ids):
+            raise RequestRefusedError(f"{self._source.name} has only the token ids 0 to {size - 1}")
+        return [int(token) for token in ids]
+
+    @cached_property
+    def _config(self) -> Any:
+        return load_config(self._source.folder)
+
+    @property
+    def _window(self) -> int | None:
+        window: int | None = getattr(self._config.get_text_config(decoder=True), "max_position_embeddings", None)
+        return window
+
     def next_token(self, prompts: Sequence[Sequence[int]], top: int | None = None) -> Iterator[NextToken]:
         """For each prompt (token ids), in order, what follows it; for an encoder-decoder, how its reply begins."""
         for n, ids in enumerate(prompts):
@@ -147,7 +189,7 @@ class HfModel:
 
     @property
     def _encoder_decoder(self) -> bool:
-        return bool(self._model.config.is_encoder_decoder)
+        return bool(self._config.is_encoder_decoder)
 
     @cached_property
     def _keeps_every_token(self) -> bool:
@@ -174,12 +216,16 @@ class HfModel:
             )
         return Sampler(sampling_for(options, self._model.generation_config), self._tokenizer.spelling)
 
-    def _row(self, index: int, messages: Sequence[Message], options: Options, sampler: Sampler) -> Row:
+    def _prompt(self, messages: Sequence[Message]) -> list[int]:
+        """The token ids that messages become."""
         if self._encoder_decoder and messages and messages[-1]["role"] == "assistant":
             raise RequestRefusedError("an encoder-decoder model cannot continue a reply; end with a user message")
         prompt = self._tokenizer.encode_prompt(self._tokenizer.render(messages))
         if not prompt:
             raise RequestRefusedError("the messages hold no text, so there is nothing to answer")
+        return prompt
+
+    def _row(self, index: int, prompt: Sequence[int], options: Options, sampler: Sampler) -> Row:
         room = self._check_length(len(prompt), options.max_tokens or 1)
         limit = min(options.max_tokens or DEFAULT_REPLY_TOKENS, room)
         text = TextAssembler(self._tokenizer.decode, options.stop)
@@ -191,8 +237,7 @@ class HfModel:
         Raises:
             ContextTooLongError: prompt and reply do not fit.
         """
-        model = self._model
-        window = getattr(model.config.get_text_config(decoder=True), "max_position_embeddings", None)
+        window = self._window
         if window is None:  # relative positions (T5): no end is built in
             return DEFAULT_REPLY_TOKENS
         taken, room = (max(prompt, reply), window) if self._encoder_decoder else (prompt + reply, window - prompt)

@@ -93,8 +93,22 @@ class FolderTokenizer:
 
     def spelling(self, token_id: int) -> str:
         """One token on its own, control tokens included; a part of a character shows as U+FFFD."""
-        text: str = self._tokenizer.decode([token_id], skip_special_tokens=False)
+        return self.spell([token_id])
+
+    def spell(self, ids: Sequence[int]) -> str:
+        """The text of token ids, control tokens spelled out; bytes that are no character show as U+FFFD."""
+        text: str = self._tokenizer.decode(list(ids), skip_special_tokens=False)
         return text
+
+    @property
+    def size(self) -> int:
+        """Tokens of the vocabulary, added ones included."""
+        return int(self._tokenizer.get_vocab_size())
+
+    def encode_plain(self, text: str) -> list[int]:
+        """Token ids of text for a model to continue: literal text, with what the tokenizer puts around any (a BOS)."""
+        ids: list[int] = self._literal.encode(text).ids
+        return ids
 
     def render(self, messages: Sequence[Message]) -> str:
         """The text that the model's chat template makes of messages.

@@ -23,7 +23,7 @@ from whetstone.errors import (
     UsageError,
     WhetstoneWarning,
 )
-from whetstone.models.base import NextToken, ReplyStream
+from whetstone.models.base import GREEDY, NextToken, ReplyStream
 from whetstone.models.gguf_file import GgufHeader
 from whetstone.models.llamacpp_revision import revision
 from whetstone.models.llamacpp_server import ENGINE, SERVERS, LlamaServer, ServerConfig, too_long
@@ -93,6 +93,11 @@ class LlamaCppModel:
         """Streams worth having open."""
         return self._config.concurrency
 
+    @property
+    def context_length(self) -> int:
+        """Tokens of prompt and reply together; every slot holds as many."""
+        return self._config.context
+
     def stream(self, messages: Sequence[Message], options: Options = Options()) -> ReplyStream:  # noqa: B008
         """The reply, piece by piece; see `ChatModel`. A last message of the assistant's is continued.
 
@@ -103,10 +108,29 @@ class LlamaCppModel:
         """
         self._check_request(messages, options)
         server, chats = self._started()
-        if options.seed is not None:
-            options = options.model_copy(update={"seed": options.seed % _RANDOM_SEED})
-        stream = chats[self._may_reuse(copy.deepcopy(list(messages)))].stream(messages, options)
-        return ReplyStream(self._speaking_of_the_model(stream, f"{server.url}/v1"), stream.close)
+        chat = chats[self._may_reuse(copy.deepcopy(list(messages)), options)]
+        return self._spoken(chat.stream(messages, _seeded(options)), server)
+
+    def complete(self, prompt: str | Sequence[int], options: Options = Options()) -> ReplyStream:  # noqa: B008
+        """What follows a prompt, piece by piece; see `CompletionModel`. A json_schema is obeyed.
+
+        Raises:
+            RequestRefusedError: the prompt is empty, or holds an id that the model does not have.
+            UsageError: tools are given: they belong to chats.
+            ModelError: one of its kinds.
+        """
+        server, chats = self._started()
+        if isinstance(prompt, str):
+            answer = server.post("/tokenize", {"content": prompt, "add_special": True, "parse_special": False})
+            ids = tuple(int(token) for token in answer["tokens"])
+        else:
+            ids = self._checked_ids(prompt)
+        if not ids:
+            raise RequestRefusedError(f"{self._spec}: the prompt is empty, so nothing can follow it")
+        extra = {} if options.json_schema is None else {"json_schema": options.json_schema}
+        asked = _seeded(options).model_copy(update={"json_schema": None})
+        chat = chats[self._may_reuse(ids, options)]
+        return self._spoken(chat.complete(ids, asked, extra_body=extra), server)
 
     def render(self, messages: Sequence[Message], options: Options = Options()) -> str:  # noqa: B008
         """The text that the chat template makes of messages, up to where the reply begins.
@@ -122,6 +146,15 @@ class LlamaCppModel:
         # llama.cpp takes the BOS token off what the template made, and puts it on again when it tokenizes.
         bos = self._added_bos(server)
         return rendered if rendered.startswith(bos) else bos + rendered
+
+    def count_tokens(self, messages: Sequence[Message], options: Options = Options()) -> int:  # noqa: B008
+        """Tokens of the prompt that `stream` would send; see `ContextModel`."""
+        return len(self.encode(self.render(messages, options), special=True))
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of token ids, see `TokenizingModel`."""
+        server, _ = self._started()
+        return str(server.post("/detokenize", {"tokens": self._checked_ids(ids)})["content"])
 
     def encode(self, text: str, *, special: bool = False) -> list[int]:
         """Token ids of `text`, see `LogitModel`."""
@@ -143,7 +176,6 @@ class LlamaCppModel:
             RequestRefusedError: a prompt is empty, or holds an id that the model does not have.
         """
         server, _ = self._started()
-        vocabulary = self._header.lengths.get("tokenizer.ggml.tokens", 0)
         # The server keeps back a token that ends inside a character, and its probabilities with it. So it is made to
         # sample this one, which is a whole character; the probabilities are from before that.
         sampled = self.encode("a")[-1]
@@ -151,10 +183,8 @@ class LlamaCppModel:
         try:
             running: deque[Future[NextToken]] = deque()
             for prompt in prompts:
-                if not all(0 <= token < vocabulary for token in prompt):
-                    raise RequestRefusedError(f"{self._spec}: a prompt holds ids outside 0 to {vocabulary - 1}")
-                ids = tuple(int(token) for token in prompt)
-                running.append(pool.submit(_ask_next, server, ids, top, sampled, self._may_reuse(ids)))
+                ids = self._checked_ids(prompt)
+                running.append(pool.submit(_ask_next, server, ids, top, sampled, self._may_reuse(ids, GREEDY)))
                 if len(running) > self._config.slots:
                     yield running.popleft().result()
             while running:
@@ -169,15 +199,23 @@ class LlamaCppModel:
             if self._release is not None:
                 self._release()
 
-    def _may_reuse(self, asked: list[Message] | tuple[int, ...]) -> bool:
+    def _checked_ids(self, ids: Sequence[int]) -> tuple[int, ...]:
+        vocabulary = self._header.lengths.get("tokenizer.ggml.tokens", 0)
+        if not all(0 <= token < vocabulary for token in ids):
+            raise RequestRefusedError(f"{self._spec}: it has only the token ids 0 to {vocabulary - 1}")
+        return tuple(int(token) for token in ids)
+
+    def _may_reuse(self, asked: list[Message] | tuple[int, ...], options: Options) -> bool:
         """Whether it is safe to take the beginning of what is asked from a slot.
 
-        Of the very same prompt all but one token would be taken from there, and a token computed alone is rounded
-        otherwise than among others: a question asked again would get another answer. Whether messages and token ids
-        are the same prompt is not known here.
+        Of a prompt that a slot holds as a whole, all but one token would be taken from there, and a token computed
+        alone is rounded otherwise than among others: a question asked again would get another answer. That matters to
+        greedy and seeded replies only. Whether messages and token ids are the same prompt is not known here.
         """
         with self._starting:
-            may = all(type(asked) is type(other) and asked != other for other in self._recent)
+            may = not options.deterministic or all(
+                type(asked) is type(other) and asked != other[: len(asked)] for other in self._recent
+            )
             self._recent.append(asked)
             return may
 
@@ -244,6 +282,9 @@ class LlamaCppModel:
             self._bos = server.get("/props")["bos_token"] if added[:1] == [bos] else ""
         return self._bos
 
+    def _spoken(self, stream: ReplyStream, server: LlamaServer) -> ReplyStream:
+        return ReplyStream(self._speaking_of_the_model(stream, f"{server.url}/v1"), stream.close)
+
     def _speaking_of_the_model(self, stream: ReplyStream, url: str) -> Generator[Chunk]:
         """The stream, with errors that tell what to do, and nothing of a server's address."""
         try:
@@ -253,6 +294,11 @@ class LlamaCppModel:
             if sizes is not None:
                 raise too_long(str(self._spec), int(sizes[1]), int(sizes[2])) from None
             raise type(error)(str(error).replace(url, ENGINE)) from None
+
+
+def _seeded(options: Options) -> Options:
+    """The options with a seed that llama.cpp takes for one."""
+    return options if options.seed is None else options.model_copy(update={"seed": options.seed % _RANDOM_SEED})
 
 
 def _close(server: LlamaServer, chats: dict[bool, OpenAIModel]) -> None:

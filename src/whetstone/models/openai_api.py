@@ -16,7 +16,7 @@ from whetstone.models.base import ReplyStream
 from whetstone.models.connections import Cancellation, ConnectionPool, PrepareRequest
 from whetstone.models.openai_attempt import Attempt
 from whetstone.models.openai_errors import Failure, Site
-from whetstone.models.openai_wire import MaxTokensField, request_body
+from whetstone.models.openai_wire import MaxTokensField, completion_body, request_body
 from whetstone.types import Chunk, Message, ModelIdentity, Options
 
 LONGEST_DELAY = 120.0  # seconds; an endpoint that asks for a longer wait is given up at once
@@ -127,13 +127,7 @@ class OpenAIModel:
             UsageError: an option is set that this endpoint or this model does not take.
             ModelError: one of its kinds. A stream that breaks off after text has arrived raises ModelConnectionError.
         """
-        for name in sorted(options.model_fields_set & self._unsupported):
-            if getattr(options, name) not in (None, ()):
-                raise UsageError(
-                    f"{self.identity.spec}: this endpoint does not support {name}; leave it out, or add omit={name}"
-                )
-        if self._omit:
-            options = options.model_copy(update={name: Options.model_fields[name].default for name in self._omit})
+        options = self._checked(options)
         body = {
             **request_body(self.identity.name, messages, options, self._max_tokens_field),
             **self._extra_body,
@@ -142,6 +136,49 @@ class OpenAIModel:
             if self._continue_body is None:
                 raise RequestRefusedError(f"{self.identity.spec}: this endpoint cannot continue an assistant's message")
             body.update(self._continue_body)
+        return self._asked(body)
+
+    def complete(
+        self,
+        prompt: str | Sequence[int],
+        options: Options = Options(),  # noqa: B008
+        *,
+        extra_body: Mapping[str, Any] = _NOTHING,
+    ) -> ReplyStream:
+        """What follows a prompt, from the endpoint's /completions; see `CompletionModel`.
+
+        Which spellings of control tokens are read in a text, and whether a BOS is added, is up to the endpoint.
+
+        Args:
+            prompt: text or token ids.
+            options: tools and json_schema belong to chats.
+            extra_body: fields added to this request.
+
+        Raises:
+            UsageError: an option is set that a plain completion does not take.
+            ModelError: one of its kinds; where the endpoint has no /completions, the one that its answer stands for.
+        """
+        if options.tools or options.json_schema is not None:
+            raise UsageError(f"{self.identity.spec}: tools and json_schema belong to chats, not to plain completions")
+        body = completion_body(self.identity.name, prompt, self._checked(options))
+        return self._asked({**body, **self._extra_body, **extra_body})
+
+    def _checked(self, options: Options) -> Options:
+        """The options that are sent.
+
+        Raises:
+            UsageError: one is set that this endpoint or this model does not take.
+        """
+        for name in sorted(options.model_fields_set & self._unsupported):
+            if getattr(options, name) not in (None, ()):
+                raise UsageError(
+                    f"{self.identity.spec}: this endpoint does not support {name}; leave it out, or add omit={name}"
+                )
+        if not self._omit:
+            return options
+        return options.model_copy(update={name: Options.model_fields[name].default for name in self._omit})
+
+    def _asked(self, body: dict[str, Any]) -> ReplyStream:
         cancellation = Cancellation()
         return ReplyStream(self._chunks(body, cancellation), functools.partial(self._pool.cancel, cancellation))
 

@@ -35,14 +35,27 @@ class Attempt:
         import openai
 
         try:
-            create = self._connection.client.chat.completions.with_streaming_response.create
-            with create(model=body["model"], messages=body["messages"], stream=True, extra_body=body) as response:
+            with self._request(body) as response:
                 yield from self._read(response.http_response)
         except (openai.OpenAIError, httpx2.HTTPError, httpx2.StreamError, OSError, ValueError) as error:
             self.failure = from_exception(error, self._site)
         if self._assembler.finished:  # what goes wrong after the end does not matter
             self.failure = None
             yield self._assembler.finish()
+
+    def _request(self, body: dict[str, Any]) -> contextlib.AbstractContextManager[Any]:
+        """The answer to a chat or, where there are no messages, to a plain prompt."""
+        client = self._connection.client
+        asked: contextlib.AbstractContextManager[Any]
+        if "messages" in body:
+            asked = client.chat.completions.with_streaming_response.create(
+                model=body["model"], messages=body["messages"], stream=True, extra_body=body
+            )
+        else:
+            asked = client.completions.with_streaming_response.create(
+                model=body["model"], prompt=body["prompt"], stream=True, extra_body=body
+            )
+        return asked
 
     def _read(self, response: Any) -> Iterator[Chunk]:
         import httpx2

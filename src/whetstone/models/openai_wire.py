@@ -1,4 +1,4 @@
-"""The OpenAI chat-completions wire form: our options as a request, and streamed events as our chunks."""
+"""The OpenAI wire form of chats and completions: our options as a request, and streamed events as our chunks."""
 
 from __future__ import annotations
 
@@ -24,20 +24,8 @@ _UNFINISHED = {"error", "insufficient_system_resource"}  # OpenRouter, DeepSeek:
 def request_body(
     name: str, messages: Sequence[Message], options: Options, max_tokens_field: MaxTokensField
 ) -> dict[str, Any]:
-    """The request that asks for a streamed reply with usage counts."""
-    body: dict[str, Any] = {
-        "model": name,
-        "messages": list(messages),
-        "stream": True,
-        "stream_options": {"include_usage": True},
-    }
-    for field in ("temperature", "top_p", "seed"):
-        if (value := getattr(options, field)) is not None:
-            body[field] = value
-    if options.max_tokens is not None:
-        body[max_tokens_field] = options.max_tokens
-    if options.stop:
-        body["stop"] = list(options.stop)
+    """The request that asks for a streamed chat reply with usage counts."""
+    body = {"model": name, "messages": list(messages), **_sampling(options, max_tokens_field)}
     if options.json_schema is not None:
         schema = {"name": "reply", "schema": options.json_schema, "strict": True}
         body["response_format"] = {"type": "json_schema", "json_schema": schema}
@@ -46,6 +34,32 @@ def request_body(
         body["top_logprobs"] = options.top_logprobs
     if options.tools:
         body["tools"] = list(options.tools)
+        choice = options.tool_choice
+        if choice in ("auto", "none", "required"):
+            body["tool_choice"] = choice
+        elif choice is not None:
+            body["tool_choice"] = {"type": "function", "function": {"name": choice}}
+    return body
+
+
+def completion_body(name: str, prompt: str | Sequence[int], options: Options) -> dict[str, Any]:
+    """The request that asks for a streamed continuation of a prompt, with usage counts."""
+    prompt = prompt if isinstance(prompt, str) else [int(token) for token in prompt]
+    body = {"model": name, "prompt": prompt, **_sampling(options, "max_tokens")}
+    if options.top_logprobs is not None:
+        body["logprobs"] = options.top_logprobs
+    return body
+
+
+def _sampling(options: Options, max_tokens_field: MaxTokensField) -> dict[str, Any]:
+    body: dict[str, Any] = {"stream": True, "stream_options": {"include_usage": True}}
+    for field in ("temperature", "top_p", "seed", "frequency_penalty", "presence_penalty"):
+        if (value := getattr(options, field)) is not None:
+            body[field] = value
+    if options.max_tokens is not None:
+        body[max_tokens_field] = options.max_tokens
+    if options.stop:
+        body["stop"] = list(options.stop)
     return body
 
 
@@ -98,7 +112,7 @@ class Assembler:
         """The chunks that an event completes: none or one.
 
         Raises:
-            ValueError: the event is not one of a chat completion.
+            ValueError: the event is not one of a completion.
         """
         try:
             return self._feed(event)
@@ -121,7 +135,10 @@ class Assembler:
         for call in delta.get("tool_calls") or ():
             self._feed_call(call)
         chunk = Chunk(
-            text=self._text.feed(_text(delta.get("content")) or _text(delta.get("refusal"))),
+            # `text` is what an event of a plain completion holds instead of a delta.
+            text=self._text.feed(
+                _text(delta.get("content")) or _text(delta.get("refusal")) or _text(choice.get("text"))
+            ),
             reasoning=self._reasoning.feed(_text(delta.get("reasoning_content")) or _text(delta.get("reasoning"))),
             logprobs=_logprobs(choice.get("logprobs")),
         )
@@ -170,7 +187,10 @@ def _usage(data: Mapping[str, Any]) -> Usage:
 
 
 def _logprobs(data: object) -> tuple[TokenLogprob, ...]:
-    content = data.get("content") if isinstance(data, Mapping) else None
+    if not isinstance(data, Mapping):
+        return ()
+    if data.get("tokens"):
+        return _completion_logprobs(data)
     return tuple(
         TokenLogprob(
             text=entry["token"],
@@ -178,5 +198,16 @@ def _logprobs(data: object) -> tuple[TokenLogprob, ...]:
             token_id=entry.get("id"),  # llama.cpp
             top=tuple((other["token"], float(other["logprob"])) for other in entry.get("top_logprobs") or ()),
         )
-        for entry in content or ()
+        for entry in data.get("content") or ()
+    )
+
+
+def _completion_logprobs(data: Mapping[str, Any]) -> tuple[TokenLogprob, ...]:
+    """Log-probabilities in the older form of plain completions; llama.cpp sends the form of chats there as well."""
+    tokens = data["tokens"]
+    tops = data.get("top_logprobs") or [None] * len(tokens)
+    return tuple(
+        TokenLogprob(token, float(logprob), top=tuple((other, float(value)) for other, value in (top or {}).items()))
+        for token, logprob, top in zip(tokens, data["token_logprobs"], tops, strict=True)
+        if logprob is not None  # of an echoed prompt's first token
     )
