@@ -3,11 +3,12 @@
 Layers, imports pointing down only (`make lint` checks it):
 
     cli                                     parse input, call one function below, show the result
+    server | ui                             the OpenAI-compatible API | the web workbench
     workflows                               where the parts meet: compare
-    evaluation                              techniques, runs, statistics, reports
+    evaluation | chat                       techniques, runs, statistics, reports | conversations
     prompting | numeric                     templates, few-shot | numbers read from text
     models | embeddings                     engines and endpoints | sentence vectors
-    datasets | storage                      problems from files, frozen | journals and atomic files
+    tokens | datasets | storage             prompts as ids | problems from files, frozen | journals, files, databases
     registry, settings | types, errors
 
 Names are loaded when they are first used, so that `import whetstone` is instant.
@@ -19,6 +20,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from whetstone.chat.chat_fn import chat_fn as chat_fn
     from whetstone.datasets.build import build_problem as build_problem
     from whetstone.errors import WhetstoneError as WhetstoneError
     from whetstone.models import load_model as load_model
@@ -41,6 +43,7 @@ _PUBLIC = {
     "Reading": "whetstone.types",
     "WhetstoneError": "whetstone.errors",
     "build_problem": "whetstone.datasets.build",
+    "chat_fn": "whetstone.chat.chat_fn",
     "compare": "whetstone.workflows.compare",
     "load_model": "whetstone.models",
     "read_number": "whetstone.numeric.reading",

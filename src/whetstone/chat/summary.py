@@ -12,7 +12,8 @@ from whetstone.types import Message, user
 
 _INSTRUCTION = """\
 Below is a part of a conversation{before}. Write down, in at most {words} words and as plain statements, what \
-somebody who goes on with it must know: names, numbers, wishes, decisions, open questions. Write in the language of the conversation.
+somebody who goes on with it must know: names, numbers, wishes, decisions, open questions. Write in the language of \
+the conversation.
 
 {text}"""
 
