@@ -1,0 +1,66 @@
+"""What a database complains about, in sentences that say what to do. The only place that reads its messages."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError, TimeoutError
+
+from whetstone.errors import StorageError
+
+_SQLITE = (  # the beginning of SQLite's message, our sentence
+    ("database is locked", "{name} has been locked by another program for {wait:g} seconds: close it, or try again"),
+    ("database table is locked", "{name} is locked by another program: close it, or try again"),
+    ("attempt to write a readonly database", "{name} may only be read, not written: check who owns the file"),
+    ("database or disk is full", "The disk with {name} is full: what was stored before is kept; free some space"),
+    ("disk I/O error", "{name} cannot be read or written (disk error): check the disk, and whether it is full"),
+    ("file is not a database", "{name} is no SQLite database: name another file, or move it away"),
+    ("file is encrypted", "{name} is no SQLite database: name another file, or move it away"),
+    ("database disk image is malformed", "{name} is damaged: restore a copy, or move it away to start anew"),
+    ("unable to open database file", "{name} cannot be opened: check that its folder exists and may be written"),
+)
+
+_POSTGRES_STATES = (  # the beginning of the SQLSTATE, our sentence
+    ("25006", "{name} may only be read, not written: the server is a standby, or read-only"),
+    ("42501", "{name}: this user may not do that there ({said}): ask for the right to it"),
+    ("53100", "The disk of the server of {name} is full: what was stored before is kept"),
+    ("53300", "{name} has too many connections open: close some, or try again"),
+    ("55P03", "{name} has been locked by another program for {wait:g} seconds: close it, or try again"),
+)
+
+_POSTGRES_CONNECTING = (  # a part of libpq's message, which has no SQLSTATE while connecting
+    ("password authentication failed", "{name} refused the user or the password: check the database URL"),
+    ("no password supplied", "{name} wants a password: write it into the database URL, or set PGPASSWORD"),
+    ("does not exist", "{name} does not exist on the server ({said}): create it, or check the database URL"),
+    ("too many", "{name} has too many connections open: close some, or try again"),
+)
+
+
+def explained(error: SQLAlchemyError, url: URL, name: str, wait: float) -> StorageError:
+    """The sentence for an error of the database; it never holds the password.
+
+    Args:
+        error: what SQLAlchemy raised.
+        url: of the database.
+        name: the database, as messages name it.
+        wait: seconds that were waited for locks.
+    """
+    if isinstance(error, TimeoutError):
+        return StorageError(f"{name}: too many requests at once; all connections stayed busy for half a minute")
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    said = " ".join(str(cause).split()) or type(cause).__name__
+    if url.password:
+        said = said.replace(str(url.password), "***")
+    sentence = _sentence(cause, said, wait) or "{name}: {said}"
+    return StorageError(sentence.format(name=name, said=said, wait=wait))
+
+
+def _sentence(cause: BaseException | None, said: str, wait: float) -> str:
+    if isinstance(cause, sqlite3.Error):
+        return next((sentence for beginning, sentence in _SQLITE if said.startswith(beginning)), "")
+    state = getattr(cause, "sqlstate", None)
+    if state:
+        return next((sentence for beginning, sentence in _POSTGRES_STATES if state.startswith(beginning)), "")
+    known = next((sentence for part, sentence in _POSTGRES_CONNECTING if part in said), "")
+    return known or "{name} cannot be reached ({said}): check that the server runs, and the database URL"
