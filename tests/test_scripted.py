@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import get_args
 import pytest
 
 from whetstone.errors import (
+    BadReplyError,
+    ContextTooLongError,
     DataError,
     ModelConnectionError,
     ModelError,
@@ -19,9 +22,10 @@ from whetstone.errors import (
     UsageError,
 )
 from whetstone.models import ChatModel, RenderingModel, drain, load_model, reply
+from whetstone.models.base import CompletionModel, ContextModel
 from whetstone.models.scripted import ScriptedModel
-from whetstone.models.scripted_plan import FAULTS, Fault, Planned, read_plan
-from whetstone.types import Options, Usage, assistant, system, user
+from whetstone.models.scripted_plan import FAULTS, Fault, Planned, PlannedCall, read_plan
+from whetstone.types import Message, Options, TokenLogprob, ToolCall, Usage, assistant, system, user
 
 PLAN = """
 chunk: 2
@@ -77,7 +81,8 @@ def test_text_is_streamed_in_whole_characters_and_tokens_are_words() -> None:
     chunks = list(model.stream([system("Be brief."), user("how much is it")]))
     assert [chunk.text for chunk in chunks[:-1]] == ["값은", " $", "42", " 원", " 😀"]
     assert chunks[-1].finish_reason == "stop"
-    assert chunks[-1].usage == Usage(prompt_tokens=6, completion_tokens=4)
+    # Each message with its two marks and its role, the line breaks between them, and the mark of the reply.
+    assert chunks[-1].usage == Usage(prompt_tokens=(4 + 1) + (7 + 1) + 3 + 1, completion_tokens=4)
 
 
 def test_max_tokens_and_stop_end_a_reply() -> None:
@@ -86,6 +91,92 @@ def test_max_tokens_and_stop_end_a_reply() -> None:
     assert (cut.text, cut.finish_reason) == ("one two", "length")
     stopped = reply(model, [user("x")], Options(stop=("\n",), max_tokens=9))
     assert (stopped.text, stopped.finish_reason) == ("one two three", "stop")
+
+
+def test_tokens_are_counted_as_the_stream_reports_them() -> None:
+    model = ScriptedModel(lambda _: "yes")
+    for messages in ([user("one two")], [system("a  b "), user(""), assistant("so")], [user("<|im_end|> x<|im_end|>")]):
+        assert model.count_tokens(messages) == reply(model, messages).usage.prompt_tokens
+    plain = [system("Be brief."), user("Hi there\n"), assistant("Hello"), user("and?")]
+    assert model.count_tokens(plain) == len(model.encode(model.render(plain), special=True))
+
+
+def test_marks_are_control_tokens_only_when_asked_for() -> None:
+    model = ScriptedModel()
+    assert model.encode("<|im_start|>x<|im_end|>", special=True) == [0, 2, 1]
+    assert not {0, 1} & set(model.encode("<|im_start|> x <|im_end|>"))
+    # A message that spells a mark adds words, never marks.
+    assert model.count_tokens([user("a <|im_end|> b")]) == model.count_tokens([user("a b c")])
+
+
+@pytest.mark.parametrize("text", ["", " one  two\n", "값은 <|im_end|> 😀"])
+def test_ids_decode_to_their_text(text: str) -> None:
+    model = ScriptedModel()
+    assert model.decode(model.encode(text)) == text
+    with pytest.raises(RequestRefusedError, match="only the token ids"):
+        model.decode([10_000])
+
+
+def test_a_prompt_that_leaves_no_room_is_refused_and_a_reply_ends_where_the_context_does() -> None:
+    model = load_model("scripted:reply?text=one two three&context_length=10")
+    assert isinstance(model, ContextModel)
+    assert model.context_length == 10
+    answer = reply(model, [user("a")])
+    assert (answer.text, answer.finish_reason) == ("one two", "length")
+    with pytest.raises(ContextTooLongError, match="the prompt has 17 tokens and the context holds 10"):
+        reply(model, [user("a b c d e f g h i j")])
+
+
+def test_a_prompt_is_continued_as_planned_for_it_alone() -> None:
+    model = ScriptedModel([Planned(match="sky", reply=" blue")])
+    assert isinstance(model, CompletionModel)
+    assert drain(model.complete("The sky is")).text == " blue"
+    ids = model.encode("The sky is")
+    assert drain(model.complete(ids)).usage.prompt_tokens == 3
+
+
+TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
+
+
+def test_a_planned_call_is_made_and_its_result_answered() -> None:
+    call = PlannedCall(name="weather", arguments={"city": "서울"})
+    model = ScriptedModel([Planned(match="rain", reply="No.", reasoning="Let me look.", tool_calls=(call,))], chunk=5)
+    offered = Options(tools=(TOOL,))
+    asked: list[Message] = [user("Will it rain?")]
+    first = reply(model, asked, offered)
+    assert first.tool_calls == (ToolCall("call_0", "weather", '{"city": "서울"}'),)
+    assert (first.text, first.reasoning, first.finish_reason) == ("", "Let me look.", "tool_calls")
+    result: Message = {"role": "tool", "content": "sunny", "tool_call_id": "call_0"}
+    assert reply(model, [*asked, result], offered).text == "No."
+    assert reply(model, asked, Options(tools=(TOOL,), tool_choice="none")).text == "No."
+    assert reply(model, asked).text == "No."
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 50])
+def test_made_up_log_probabilities_come_with_the_text_of_their_token(chunk: int) -> None:
+    model = ScriptedModel(["값은 $42  원 😀 "], chunk=chunk)
+    text = ""
+    seen: list[TokenLogprob] = []
+    for piece in model.stream([user("x")], Options(top_logprobs=7)):
+        text += piece.text
+        seen += piece.logprobs
+        assert text.startswith("".join(token.text for token in seen))
+    assert "".join(token.text for token in seen) == text
+    for token in seen:
+        assert len({other for other, _ in token.top}) == 7
+        assert (token.text, token.logprob) in token.top
+        assert sum(math.exp(value) for _, value in token.top) <= 1
+        assert [value for _, value in token.top] == sorted((value for _, value in token.top), reverse=True)
+    again = reply(model, [user("x")], Options(top_logprobs=7)).logprobs
+    assert again == tuple(seen)
+    assert reply(model, [user("x")]).logprobs == ()
+
+
+def test_a_reply_that_is_no_json_is_not_said_where_json_is_asked_for() -> None:
+    asked = Options(json_schema={"type": "object"})
+    assert reply(ScriptedModel(['{"a": 1}']), [user("x")], asked).text == '{"a": 1}'
+    with pytest.raises(BadReplyError, match="planned is 'hello'"):
+        reply(ScriptedModel(["hello"]), [user("x")], asked)
 
 
 def test_a_plan_file_matches_the_last_user_message_and_fails_as_often_as_planned(tmp_path: Path) -> None:

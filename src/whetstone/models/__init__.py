@@ -28,7 +28,7 @@ PROVIDERS = Registry(
         "smollm2": "whetstone.models.llamacpp:EmbeddedProvider",
         "gguf": "whetstone.models.llamacpp:GgufProvider",
         "hf": "whetstone.models.hf:HfProvider",
-        "scripted": "whetstone.models.scripted:ScriptedProvider",
+        "scripted": "whetstone.models.scripted_provider:ScriptedProvider",
         "openai": _ENDPOINT,
         "anthropic": _ENDPOINT,
         "gemini": _ENDPOINT,

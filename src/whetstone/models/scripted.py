@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -11,18 +12,27 @@ import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field
-
-from whetstone.errors import RequestRefusedError, UsageError
+from whetstone.errors import BadReplyError, ContextTooLongError, RequestRefusedError
 from whetstone.models.base import ReplyStream
-from whetstone.models.scripted_plan import FAULTS, Fault, Planned, as_plan, read_plan
-from whetstone.models.spec import Listing, ModelSpec
+from whetstone.models.scripted_plan import FAULTS, Fault, Planned, as_plan
+from whetstone.models.scripted_tokens import END, START, WordTokenizer, pieces
 from whetstone.storage.files import storage_error
-from whetstone.types import Chunk, Message, ModelIdentity, Options, Usage
+from whetstone.types import Chunk, Message, ModelIdentity, Options, ToolCall, Usage, user
 from whetstone.types.chat import FinishReason
 
 Saying = Callable[[Sequence[Message]], str]
+
+
+DEFAULT_CONTEXT = 4096  # tokens
+
+
+class _Said(NamedTuple):
+    reasoning: str
+    text: str
+    tool_calls: tuple[ToolCall, ...]
+    finish: FinishReason
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +46,10 @@ class Asked:
 class ScriptedModel:
     """A deterministic model with planned replies, delays and faults.
 
-    Tokens are words: `max_tokens` cuts a reply after so many of them, and usage counts them. `stop` is honoured; other
-    options do not change what is planned.
+    A token is a word with the whitespace before it (see `WordTokenizer`): `max_tokens` cuts a reply after so many, the
+    context holds so many, and usage counts them. `stop` and `top_logprobs` (made up, but always the same) are honoured.
+    Where a JSON schema is asked for, planned text that is no JSON is a BadReplyError: no engine that can constrain a
+    reply would say it. Other options do not change what is planned.
 
     Args:
         replies: texts or `Planned` replies, used as `Plan` says; or a function of the messages, which may raise a
@@ -46,6 +58,7 @@ class ScriptedModel:
         chunk: characters of one streamed piece.
         delay: seconds before each piece.
         concurrency: most streams that `replies` opens at once. Replies given in order need 1 to be repeatable.
+        context_length: tokens of prompt and reply together; a prompt that leaves no room is a ContextTooLongError.
         log: file to which every request appends one line of JSON, safely from several processes that may be killed.
         spec: the spec in the model's identity.
         revision: what pins the replies, in the model's identity; by default the plan's digest.
@@ -63,6 +76,7 @@ class ScriptedModel:
         chunk: int = 8,
         delay: float = 0.0,
         concurrency: int = 1,
+        context_length: int = DEFAULT_CONTEXT,
         log: Path | None = None,
         spec: str = "scripted:python",
         revision: str | None = None,
@@ -74,9 +88,11 @@ class ScriptedModel:
         default_revision = "" if callable(replies) else self._plan.digest
         self.identity = ModelIdentity(spec, "scripted", name, default_revision if revision is None else revision)
         self.concurrency = concurrency
+        self.context_length = context_length
         self.asked: list[Asked] = []
         self.most_open = 0
         self._open = 0
+        self._tokenizer = WordTokenizer()
         self._log = log
         self._lock = threading.Lock()
         self._given: dict[str, Planned] = {}
@@ -84,42 +100,107 @@ class ScriptedModel:
 
     def stream(self, messages: Sequence[Message], options: Options = Options()) -> ReplyStream:  # noqa: B008
         """The planned reply; see `ChatModel`."""
-        stopped = threading.Event()
-        return ReplyStream(self._chunks(tuple(messages), options, stopped), stopped.set)
+        return self._streamed(tuple(messages), options, self.count_tokens(messages))
+
+    def complete(self, prompt: str | Sequence[int], options: Options = Options()) -> ReplyStream:  # noqa: B008
+        """What is planned for a conversation that holds the prompt as its only message; see `CompletionModel`."""
+        text = prompt if isinstance(prompt, str) else self.decode(prompt)
+        tokens = len(self.encode(prompt)) if isinstance(prompt, str) else len(prompt)
+        return self._streamed((user(text),), options, tokens)
 
     def render(self, messages: Sequence[Message], options: Options = Options()) -> str:  # noqa: B008
-        """The messages in ChatML, up to where the reply begins."""
-        turns = [f"<|im_start|>{message['role']}\n{_content(message)}" for message in messages]
-        if not messages or messages[-1]["role"] != "assistant":
-            turns.append("<|im_start|>assistant\n")
-        return "<|im_end|>\n".join(turns)
+        """The messages in ChatML, up to where the reply begins. A mark that a message spells shows as itself."""
+        turns = [f"{START}{message['role']}\n{_content(message)}" for message in messages]
+        if not _continued(messages):
+            turns.append(f"{START}assistant\n")
+        return f"{END}\n".join(turns)
+
+    def encode(self, text: str, *, special: bool = False) -> list[int]:
+        """Token ids of `text`, see `TokenizingModel`."""
+        return self._tokenizer.encode(text, special=special)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of token ids, see `TokenizingModel`. Only ids that `encode` has given are known."""
+        return self._tokenizer.decode(ids)
+
+    def count_tokens(self, messages: Sequence[Message], options: Options = Options()) -> int:  # noqa: B008
+        """Tokens of what `render` shows, where a mark that a message spells is a word; see `ContextModel`."""
+        # By parts: a mark opens each message, and a mark and a line break end it.
+        said = sum(1 + len(self.encode(f"{message['role']}\n{_content(message)}")) for message in messages)
+        between = 2 * (len(messages) - 1 if _continued(messages) else len(messages))
+        return said + between + (0 if _continued(messages) else len(self.encode(f"{START}assistant\n", special=True)))
 
     def close(self) -> None:
         """Nothing is held."""
 
-    def _chunks(self, messages: tuple[Message, ...], options: Options, stopped: threading.Event) -> Generator[Chunk]:
+    def _streamed(self, messages: tuple[Message, ...], options: Options, prompt: int) -> ReplyStream:
+        stopped = threading.Event()
+        return ReplyStream(self._chunks(messages, options, prompt, stopped), stopped.set)
+
+    def _chunks(
+        self, messages: tuple[Message, ...], options: Options, prompt: int, stopped: threading.Event
+    ) -> Generator[Chunk]:
         number = self._note(messages, options)
         try:
             planned, fault = self._plan_for(messages, number)
             delay = self._plan.delay if planned.delay is None else planned.delay
-            text, finish = _cut(planned.reply, options)
             broken = f"{self.identity.spec}: planned fault {fault}"
             if fault is not None and fault != "half_stream":
                 if stopped.wait(delay):
                     return
                 raise FAULTS[fault](broken)
-            end = len(text) // 2 if fault else len(text)
-            for start in range(0, end, self._plan.chunk):
+            said = self._said(planned, messages, options, prompt)
+            end = len(said.text) // 2 if fault else len(said.text)
+            for chunk in self._pieces(said, end, options.top_logprobs):
                 if stopped.wait(delay):
                     return
-                yield Chunk(text=text[start : min(end, start + self._plan.chunk)])
+                yield chunk
             if fault is not None:
                 raise FAULTS[fault](f"{broken} (after {end} characters of the reply)")
-            words = sum(len(_content(message).split()) for message in messages)
-            yield Chunk(finish_reason=finish, usage=Usage(words, len(text.split())))
+            written = (
+                len(pieces(said.reasoning))
+                + len(pieces(said.text))
+                + sum(len(pieces(call.arguments)) for call in said.tool_calls)
+            )
+            yield Chunk(tool_calls=said.tool_calls, finish_reason=said.finish, usage=Usage(prompt, written))
         finally:
             with self._lock:
                 self._open -= 1
+
+    def _said(self, planned: Planned, messages: Sequence[Message], options: Options, prompt: int) -> _Said:
+        """What of a planned reply this request gets."""
+        room = self.context_length - prompt
+        if room < 1:
+            raise ContextTooLongError(
+                f"{self.identity.spec}: the prompt has {prompt} tokens and the context holds {self.context_length}, "
+                "reply included; shorten the prompt, or raise the option context_length"
+            )
+        answering = bool(messages) and messages[-1]["role"] == "tool"
+        calling = options.tools and options.tool_choice != "none" and not answering
+        if planned.tool_calls and calling:
+            calls = [
+                ToolCall(call.id or f"call_{number}", call.name, json.dumps(call.arguments, ensure_ascii=False))
+                for number, call in enumerate(planned.tool_calls)
+            ]
+            return _Said(planned.reasoning, "", tuple(calls), "tool_calls")
+        if options.json_schema is not None and not _is_json(planned.reply):
+            raise BadReplyError(
+                f"{self.identity.spec}: a JSON reply is asked for, and planned is {planned.reply[:80]!r}"
+            )
+        text, finish = _cut(planned.reply, options.stop, min(options.max_tokens or room, room))
+        return _Said(planned.reasoning, text, (), finish)
+
+    def _pieces(self, said: _Said, end: int, top_logprobs: int | None) -> Iterator[Chunk]:
+        """The reasoning, then the text up to `end`, in pieces; log-probabilities come with the end of their token."""
+        size = self._plan.chunk
+        for start in range(0, len(said.reasoning), size):
+            yield Chunk(reasoning=said.reasoning[start : start + size])
+        tokens = [] if top_logprobs is None else self._tokenizer.logprobs(said.text, top_logprobs)
+        ends = list(itertools.accumulate(len(token.text) for token in tokens))
+        for start in range(0, end, size):
+            stop = min(end, start + size)
+            ended = tuple(token for token, at in zip(tokens, ends, strict=True) if start < at <= stop)
+            yield Chunk(text=said.text[start:stop], logprobs=ended)
 
     def _note(self, messages: tuple[Message, ...], options: Options) -> int:
         """Record a request; its number."""
@@ -143,7 +224,7 @@ class ScriptedModel:
         planned = Planned(reply=self._say(messages)) if self._say is not None else self._find(messages)
         fault = self._plan.faults.get(number)
         if fault is None and planned.fault is not None:
-            key = _key(messages)
+            key = conversation_key(messages)
             with self._lock:
                 self._times[key] = self._times.get(key, 0) + 1
                 if planned.times is None or self._times[key] <= planned.times:
@@ -155,7 +236,7 @@ class ScriptedModel:
         for planned in self._plan.replies:
             if planned.match is not None and re.search(planned.match, last):
                 return planned
-        key = _key(messages)
+        key = conversation_key(messages)
         with self._lock:
             if key not in self._given:
                 following = next(self._in_order, None)
@@ -170,12 +251,6 @@ def last_user_message(messages: Sequence[Message]) -> str:
     return next((_content(m) for m in reversed(messages) if m["role"] == "user"), "")
 
 
-def a_number(messages: Sequence[Message]) -> str:
-    """A price between $0.01 and $999.99 that depends on nothing but the conversation."""
-    cents = 1 + int(_key(messages), 16) % 99_999
-    return f"${cents // 100}.{cents % 100:02d}"
-
-
 def _content(message: Message) -> str:
     content = message["content"]
     if isinstance(content, list):
@@ -183,17 +258,28 @@ def _content(message: Message) -> str:
     return content or ""
 
 
-def _key(messages: Sequence[Message]) -> str:
+def conversation_key(messages: Sequence[Message]) -> str:
+    """What tells one conversation from another: hex sha256 of its messages."""
     return hashlib.sha256(json.dumps(list(messages), sort_keys=True).encode()).hexdigest()
 
 
-def _cut(text: str, options: Options) -> tuple[str, FinishReason]:
-    for stop in options.stop:
+def _continued(messages: Sequence[Message]) -> bool:
+    return bool(messages) and messages[-1]["role"] == "assistant"
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _cut(text: str, stops: Sequence[str], most: int) -> tuple[str, FinishReason]:
+    for stop in stops:
         text = text.partition(stop)[0]
-    words = list(re.finditer(r"\S+", text))
-    if options.max_tokens is not None and len(words) > options.max_tokens:
-        return text[: words[options.max_tokens - 1].end()], "length"
-    return text, "stop"
+    words = pieces(text)
+    return ("".join(words[:most]), "length") if len(words) > most else (text, "stop")
 
 
 def _append(path: Path, line: bytes) -> None:
@@ -206,72 +292,3 @@ def _append(path: Path, line: bytes) -> None:
             os.close(descriptor)
     except OSError as error:
         raise storage_error(path, error) from error
-
-
-SAYINGS: Mapping[str, Saying] = {"echo": last_user_message, "number": a_number}
-
-
-class ScriptedOptions(BaseModel):
-    """Options of a `scripted` spec."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    text: str | None = Field(None, description="what scripted:reply says")
-    log: Path | None = Field(None, description="file to which every request appends one line of JSON")
-    chunk: int | None = Field(None, ge=1, description="characters of one streamed piece")
-    delay: float | None = Field(None, ge=0, description="seconds before each piece")
-    concurrency: int = Field(1, ge=1, le=256, description="most streams worth having open at once")
-
-
-class ScriptedProvider:
-    """Loads `scripted:echo`, `scripted:number`, `scripted:reply?text=...` and `scripted:PLAN.yaml`."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def load(self, spec: ModelSpec) -> ScriptedModel:
-        """The model.
-
-        Raises:
-            UsageError: the spec names nothing that can be played.
-            DataError: the plan's file cannot be read.
-        """
-        options = spec.read_options(ScriptedOptions)
-        name = f"{spec.name}@{spec.revision}" if spec.revision else spec.name
-        if (options.text is not None) != (name == "reply"):
-            raise UsageError(f"{spec}: the option text belongs to {self.name}:reply?text=..., and to nothing else")
-        # Only what decides the replies: a run must stay the same run when the model answers more slowly.
-        identity = ModelSpec(self.name, name, options={} if options.text is None else {"text": options.text})
-        replies: Sequence[str | Planned] | Saying
-        faults: Mapping[int, Fault] = {}
-        chunk, delay, revision = 8, 0.0, None
-        if options.text is not None:
-            text = options.text
-            replies, revision = lambda _: text, ""
-        elif name in SAYINGS:
-            replies = SAYINGS[name]
-        elif name.endswith((".yaml", ".yml")):
-            plan = read_plan(Path(name).expanduser())
-            replies, faults, chunk, delay = plan.replies, plan.faults, plan.chunk, plan.delay
-        else:
-            raise UsageError(
-                f"{spec}: write {self.name}:echo, {self.name}:number, {self.name}:reply?text=..., "
-                f"or {self.name}:PLAN.yaml for a file of planned replies"
-            )
-        return ScriptedModel(
-            replies,
-            faults=faults,
-            chunk=options.chunk or chunk,
-            delay=delay if options.delay is None else options.delay,
-            concurrency=options.concurrency,
-            log=options.log,
-            spec=str(identity),
-            revision=revision,
-        )
-
-    def listing(self) -> Iterator[Listing]:
-        """What needs no file."""
-        yield Listing(f"{self.name}:echo", True, "repeats the last user message")
-        yield Listing(f"{self.name}:number", True, "answers a price that depends on the conversation alone")
-        yield Listing(f"{self.name}:reply?text=TEXT", True, "always says TEXT")
-        yield Listing(f"{self.name}:PLAN.yaml", True, "says what a file plans")

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -53,12 +53,28 @@ FAULTS: Mapping[Fault, type[ModelError]] = {
 }
 
 
+class PlannedCall(BaseModel):
+    """One planned call of a tool."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(description="the tool's name")
+    arguments: dict[str, Any] = Field({}, description="what it is called with")
+    id: str = Field("", description="the call's id; by default call_0, call_1, …")
+
+
 class Planned(BaseModel):
-    """One planned reply."""
+    """One planned reply.
+
+    Its tool calls are made when the request offers tools, does not say tool_choice none, and does not end with a tool's
+    result; the text is said otherwise. So one planned reply plays both halves: the call, and the answer after it.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     reply: str = Field("", description="what is said")
+    reasoning: str = Field("", description="what is thought before it is said")
+    tool_calls: tuple[PlannedCall, ...] = Field((), description="tools to call instead of saying it")
     match: str | None = Field(None, description="regular expression searched in the last user message")
     fault: Fault | None = Field(None, description="fail like this instead of replying")
     times: int | None = Field(None, ge=1, description="fail only so often for one conversation, then reply")
@@ -92,6 +108,10 @@ class Plan(BaseModel):
     def digest(self) -> str:
         """Hex sha256 of what decides the replies."""
         decisive = self.model_dump(mode="json", include={"replies", "faults"})
+        for planned in decisive["replies"]:  # plans from before these fields keep their digest
+            for name in ("reasoning", "tool_calls"):
+                if not planned[name]:
+                    del planned[name]
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 
