@@ -14,7 +14,7 @@ from whetstone.types import Message, Options, assistant, system, user
 
 
 def scripted(context: int = 200) -> ChatModel:
-    return load_model(f"scripted:echo?context={context}")
+    return load_model(f"scripted:echo?context_length={context}")
 
 
 def talk(exchanges: int, words: int = 10) -> list[Message]:
@@ -122,7 +122,7 @@ class Summing(ScriptedModel):
     """Sums up by naming the questions it was shown; everything it is asked has to fit its context."""
 
     def __init__(self, context: int) -> None:
-        super().__init__(self._sum, context=context)
+        super().__init__(self._sum, context_length=context)
 
     @staticmethod
     def _sum(messages: object) -> str:

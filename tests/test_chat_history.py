@@ -120,7 +120,7 @@ def test_an_empty_message_is_refused() -> None:
 
 def test_nothing_is_cut_silently_when_the_history_does_not_fit() -> None:
     history = [[f"question {n} " + "word " * 60, f"answer {n}"] for n in range(10)]
-    spec = "scripted:echo?context=300"
+    spec = "scripted:echo?context_length=300"
     with pytest.raises(DoesNotFitError, match="dropping the oldest"):
         list(chat_fn(spec)("so?", history))
     assert list(chat_fn(spec, overflow="drop_oldest")("so?", history))[-1] == "so?"
