@@ -1,0 +1,178 @@
+"""Answers to requests, as the OpenAPI document describes them."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+from whetstone.server.schemas import CalledTool
+
+
+class ModelCard(BaseModel):
+    """A model that is offered."""
+
+    id: str
+    object: Literal["model"]
+    created: int
+    owned_by: str
+
+
+class ModelList(BaseModel):
+    """The models that are offered, the default one first."""
+
+    object: Literal["list"]
+    data: list[ModelCard]
+
+
+class CachedTokens(BaseModel):
+    """More about the prompt's tokens."""
+
+    cached_tokens: int = Field(description="of the prompt's, those whose state was reused")
+
+
+class UsageReply(BaseModel):
+    """Token counts."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    prompt_tokens_details: CachedTokens
+
+
+class TopLogprob(BaseModel):
+    """A token that might have come."""
+
+    token: str
+    logprob: float
+    bytes: list[int] | None = Field(description="null for a token that ends inside a character")
+
+
+class LogprobReply(TopLogprob):
+    """A token that came."""
+
+    top_logprobs: list[TopLogprob]
+
+
+class LogprobList(BaseModel):
+    """The tokens of an answer."""
+
+    content: list[LogprobReply]
+    refusal: None = None
+
+
+class AnswerMessage(BaseModel):
+    """The answer."""
+
+    role: Literal["assistant"]
+    content: str | None
+    refusal: None = None
+    reasoning_content: str | None = None
+    tool_calls: list[CalledTool] | None = None
+
+
+class ChatChoice(BaseModel):
+    """One of the answers."""
+
+    index: int
+    message: AnswerMessage
+    logprobs: LogprobList | None
+    finish_reason: Literal["stop", "length", "tool_calls", "content_filter"]
+
+
+class ChatCompletion(BaseModel):
+    """The answer to a chat request."""
+
+    id: str
+    object: Literal["chat.completion"]
+    created: int
+    model: str
+    choices: list[ChatChoice]
+    usage: UsageReply
+
+
+class LegacyLogprobs(BaseModel):
+    """The tokens of a plain completion."""
+
+    tokens: list[str]
+    token_logprobs: list[float]
+    top_logprobs: list[dict[str, float]] | None
+    text_offset: list[int]
+
+
+class TextChoice(BaseModel):
+    """One of the completions."""
+
+    index: int
+    text: str
+    logprobs: LegacyLogprobs | None
+    finish_reason: Literal["stop", "length", "tool_calls", "content_filter"]
+
+
+class TextCompletion(BaseModel):
+    """The answer to a plain completion request."""
+
+    id: str
+    object: Literal["text_completion"]
+    created: int
+    model: str
+    choices: list[TextChoice]
+    usage: UsageReply
+
+
+class EmbeddingUsage(BaseModel):
+    """Token counts of texts that were read."""
+
+    prompt_tokens: int
+    total_tokens: int
+
+
+class EmbeddingReply(BaseModel):
+    """The vector of one text."""
+
+    object: Literal["embedding"]
+    index: int
+    embedding: list[float] | str = Field(description="numbers, or base64 of float32 in little-endian order")
+
+
+class EmbeddingList(BaseModel):
+    """The vectors of all texts, in their order."""
+
+    object: Literal["list"]
+    data: list[EmbeddingReply]
+    model: str
+    usage: EmbeddingUsage
+
+
+class Piece(BaseModel):
+    """A token and its text."""
+
+    id: int
+    piece: str
+
+
+class Tokens(BaseModel):
+    """A text as tokens."""
+
+    tokens: list[int] | list[Piece]
+
+
+class Content(BaseModel):
+    """Tokens as text."""
+
+    content: str
+
+
+class Prompt(BaseModel):
+    """Messages as the text that the model is sent."""
+
+    prompt: str
+
+
+class Health(BaseModel):
+    """That the server answers."""
+
+    status: Literal["ok"]
+
+
+EVENT_STREAM: dict[str, Any] = {"text/event-stream": {"schema": {"type": "string"}}}

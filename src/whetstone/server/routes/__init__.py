@@ -1,0 +1,1 @@
+"""The routes, by topic. Each module has one function that builds its router for one app."""
