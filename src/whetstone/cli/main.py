@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from whetstone.cli import compare, diff, doctor, models, report, runs
+from whetstone.cli import chat, compare, diff, doctor, models, report, runs
 from whetstone.errors import WhetstoneError
 
 _INTERRUPTED = 130  # what typer makes of Ctrl-C
@@ -19,6 +19,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command("chat")(chat.chat)
 app.command("compare")(compare.compare)
 app.command("runs")(runs.runs)
 app.command("report")(report.report)

@@ -1,0 +1,31 @@
+"""What must be said about how an answer ended, and about what its prompt was without."""
+
+from __future__ import annotations
+
+from whetstone.chat.context import Fitting, text_of
+from whetstone.types import Turn
+
+
+def ending(turn: Turn, *, interactive: bool) -> str:
+    """What must be said about how an answer ended; "" where nothing must."""
+    again = "/retry asks again" if interactive else "`whet chat --continue` on a terminal, then /retry, asks again"
+    on = "/resume goes on where it ended" if interactive else "`whet chat --continue`, then /resume, goes on"
+    if turn.state == "failed":
+        return f"{turn.error}; what had arrived is kept: {again}"
+    if turn.state != "complete":
+        return f"stopped; what had arrived is kept: {again}, {on}"
+    if turn.origin is not None and turn.origin.finish_reason == "length":
+        return f"the answer was cut off at the most tokens it may have: {on}"
+    if turn.origin is not None and turn.origin.finish_reason == "content_filter":
+        return "the provider's filter ended the answer"
+    if not text_of(turn.message).strip():
+        return f"the model said nothing: {again}"
+    return ""
+
+
+def left_out(fitting: Fitting) -> str:
+    """What was left out of a request; "" for nothing."""
+    if not fitting.dropped:
+        return ""
+    instead = "; a summary was sent instead" if fitting.summary else ""
+    return f"{len(fitting.dropped)} messages did not fit and were left out of the prompt{instead}; they are kept"
