@@ -38,7 +38,7 @@ class Database:
     def __init__(self, url: URL, wait: float) -> None:
         self._wait = wait
         self.engine = _engine(url, wait)
-        self.name = str(_file(url) or url.render_as_string(hide_password=True))
+        self.name = str(_file(url) or url.set(drivername="postgresql").render_as_string(hide_password=True))
         # SQLite lets waiting connections in by chance, and they sleep in between; threads of ours can queue.
         self._turn = threading.Lock() if self.sqlite else nullcontext()
 

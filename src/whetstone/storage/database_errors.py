@@ -12,7 +12,10 @@ from whetstone.errors import StorageError
 _SQLITE = (  # the beginning of SQLite's message, our sentence
     ("database is locked", "{name} has been locked by another program for {wait:g} seconds: close it, or try again"),
     ("database table is locked", "{name} is locked by another program: close it, or try again"),
-    ("attempt to write a readonly database", "{name} may only be read, not written: check who owns the file"),
+    (
+        "attempt to write a readonly database",
+        "{name} is read-only: check who owns the file and its folder (even reading it writes files beside it)",
+    ),
     ("database or disk is full", "The disk with {name} is full: what was stored before is kept; free some space"),
     ("disk I/O error", "{name} cannot be read or written (disk error): check the disk, and whether it is full"),
     ("file is not a database", "{name} is no SQLite database: name another file, or move it away"),
@@ -22,7 +25,7 @@ _SQLITE = (  # the beginning of SQLite's message, our sentence
 )
 
 _POSTGRES_STATES = (  # the beginning of the SQLSTATE, our sentence
-    ("25006", "{name} may only be read, not written: the server is a standby, or read-only"),
+    ("25006", "{name} is read-only: the server is a standby, or was told so"),
     ("42501", "{name}: this user may not do that there ({said}): ask for the right to it"),
     ("53100", "The disk of the server of {name} is full: what was stored before is kept"),
     ("53300", "{name} has too many connections open: close some, or try again"),

@@ -80,7 +80,7 @@ def _make_folder(file: Path) -> None:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise storage_error(file.parent, error) from error
+        raise StorageError(f"The folder of the database {file} cannot be made: {error.strerror or error}") from error
 
 
 def _is_outdated(engine: Engine, name: str) -> bool:
