@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from whetstone.cli import chat, compare, diff, doctor, models, report, runs
+from whetstone.cli import chat, compare, diff, doctor, models, report, runs, serve
 from whetstone.errors import WhetstoneError
 
 _INTERRUPTED = 130  # what typer makes of Ctrl-C
@@ -22,6 +22,7 @@ app = typer.Typer(
 app.command("chat")(chat.chat)
 app.command("compare")(compare.compare)
 app.command("runs")(runs.runs)
+app.command("serve")(serve.serve)
 app.command("report")(report.report)
 app.command("diff")(diff.diff)
 app.command("models")(models.models)

@@ -1,0 +1,137 @@
+"""`whet serve`: the OpenAI-compatible API and the web workbench, in one process."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib.util
+import os
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from whetstone.errors import MissingPackageError, UsageError
+
+if TYPE_CHECKING:
+    from whetstone.models.pool import ModelPool
+
+TOKEN_VARIABLE = "WHETSTONE_TOKEN"
+
+# Several people, or one with several windows: each conversation keeps its place in the prefix cache, and nobody waits
+# for somebody else's answer to end. One slot, the default elsewhere, is for repeatable evaluations.
+_DEFAULT = {"smollm2": "smollm2?slots=4"}
+_NAMED = re.compile(r"([\w.\-/]+)=(.+)", re.DOTALL)
+
+
+def serve(
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model",
+            "-m",
+            help="A model to offer: its spec, or NAME=SPEC to give it a name; repeat for several, the "
+            "first is the default. Default: the embedded smollm2, with 4 slots.",
+        ),
+    ] = None,
+    any_model: Annotated[
+        bool,
+        typer.Option(
+            "--any-model",
+            help="Also load any model spec that a client names, files and endpoints included: only for clients you "
+            "trust like yourself.",
+        ),
+    ] = False,
+    host: Annotated[
+        str, typer.Option(help=f"Address to listen on. Beyond loopback a token is needed: {TOKEN_VARIABLE}.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8000,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(help=f"File that holds the token which every request must bring. Default: {TOKEN_VARIABLE}."),
+    ] = None,
+    allow_origin: Annotated[
+        list[str] | None,
+        typer.Option(help="Origin whose web pages may use the API, such as https://example.org; repeat for several."),
+    ] = None,
+    max_requests: Annotated[
+        int | None, typer.Option(min=1, help="Most requests worked on or waiting at once; more are told to come back.")
+    ] = None,
+    max_body_mb: Annotated[float | None, typer.Option(min=0.001, help="Largest request, in megabytes.")] = None,
+    workbench: Annotated[bool, typer.Option(help="Serve the web workbench at /, beside the API.")] = True,
+) -> None:
+    """Serve models: an OpenAI-compatible API under /v1, and the web workbench at /.
+
+    Listens on this machine only, unless a token is set; then every request must bring it.
+    """
+    problem = missing_package()
+    if problem is not None:
+        raise problem
+    from whetstone.models.pool import ModelPool
+    from whetstone.server.app import create_app
+    from whetstone.server.limits import Limits
+    from whetstone.server.run import Server, bind, url_of
+
+    limits = Limits()
+    if max_requests is not None:
+        limits = dataclasses.replace(limits, concurrent=max_requests)
+    if max_body_mb is not None:
+        limits = dataclasses.replace(limits, body_bytes=int(max_body_mb * 1e6))
+    pool = ModelPool(offered(model or []), any_spec=any_model)
+    app = create_app(pool, token=_token(token_file), limits=limits, allowed_origins=allow_origin or ())
+    listener = bind(app, host, port)  # before anything large is loaded
+    with contextlib.ExitStack() as open_things:
+        open_things.callback(pool.close)
+        open_things.callback(listener.close)
+        if workbench:
+            from whetstone.chat.store import ConversationStore
+            from whetstone.storage.database import open_database
+            from whetstone.ui.workbench import mount_workbench
+
+            database = open_database()
+            open_things.callback(database.close)
+            mount_workbench(app, pool, ConversationStore(database))
+        Server(app, listener, url_of(host, listener), lambda url: _announce(url, pool, workbench)).run()
+    typer.echo("stopped", err=True)
+
+
+def missing_package() -> MissingPackageError | None:
+    """What `whet serve` needs and is not installed."""
+    for module in ("fastapi", "uvicorn", "prometheus_client", "gradio"):
+        if importlib.util.find_spec(module) is None:
+            package = module.replace("_", "-")
+            return MissingPackageError(package, "`whet serve`", "pip install 'whetstone-llm[serve]'")
+    return None
+
+
+def _announce(url: str, pool: ModelPool, workbench: bool) -> None:
+    if workbench:
+        typer.echo(f"workbench   {url}/")
+    typer.echo(f"API         {url}/v1   models: {', '.join(pool.offered)}")
+    typer.echo("Ctrl-C stops it.")
+    sys.stdout.flush()
+
+
+def _token(file: Path | None) -> str | None:
+    """The token that every request must bring, None for none."""
+    if file is None:
+        return os.environ.get(TOKEN_VARIABLE) or None
+    try:
+        token = file.expanduser().read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{file}: {getattr(error, 'strerror', None) or 'no text'}; name the token's file") from None
+    if not token:
+        raise UsageError(f"{file} is empty; write the token into it")
+    return token
+
+
+def offered(models: list[str]) -> dict[str, str]:
+    """What is offered: name -> spec; a spec without a name is its own."""
+    named = {}
+    for text in models:
+        match = _NAMED.fullmatch(text)
+        name, spec = (match[1], match[2]) if match else (text, text)
+        named[name] = spec
+    return named or dict(_DEFAULT)
