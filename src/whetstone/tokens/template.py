@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
@@ -212,10 +212,17 @@ class _TrackingCodeGenerator(CodeGenerator):
         self.write(end)
 
 
+def _joined(pieces: Iterable[str]) -> str:
+    """All pieces in one string, unless that is too large."""
+    texts = list(pieces)
+    check_width(sum(map(len, texts)))
+    return concat(texts)
+
+
 def _add(values: Sequence[Any]) -> Any:
     """What `+` makes of a chain of values, one after the other."""
     try:
-        return concat(values)
+        return _joined(values)
     except TypeError:  # not all of them are texts
         total = values[0]
     for value in values[1:]:
@@ -319,7 +326,7 @@ def _join(context: Any, value: Any, d: str = "", attribute: str | int | None = N
     pieces: list[str] = []
     for number, item in enumerate(value):
         pieces += [str(d), str(item)] if number else [str(item)]
-    return concat(pieces)
+    return _joined(pieces)
 
 
 @jinja2.pass_context  # not to be carried out at compile time, when a mark would be lost
@@ -343,7 +350,7 @@ def _environment() -> LimitedEnvironment:
         trim_blocks=True, lstrip_blocks=True, extensions=[_GenerationBlocks, "jinja2.ext.loopcontrols"]
     )
     environment.code_generator_class = _TrackingCodeGenerator
-    environment.concat = concat  # type: ignore[method-assign]
+    environment.concat = _joined  # type: ignore[method-assign]
     environment.extend(add=_add)
     environment.filters.update({"tojson": _to_json, "join": _join, _GENERATION: _mark_generation})
     environment.filters.update({name: _limited(name) for name in ("center", "indent", "wordwrap", "batch", "slice")})
