@@ -94,7 +94,7 @@ class LimitedEnvironment(ImmutableSandboxedEnvironment):
         if operator == "*":
             for text, times in ((left, right), (right, left)):
                 if isinstance(text, str | list | tuple) and isinstance(times, int) and len(text) * times > SIZE_LIMIT:
-                    raise SecurityError("it makes a text that is too large")
+                    raise too_large()
             if isinstance(left, int) and isinstance(right, int) and left.bit_length() + right.bit_length() > 4096:
                 raise SecurityError("it makes a number that is too large")
         elif operator == "**":
@@ -122,10 +122,15 @@ class LimitedEnvironment(ImmutableSandboxedEnvironment):
         return super().call(context, callee, *args, **kwargs)
 
 
+def too_large() -> SecurityError:
+    """The error for a text that no chat is as long as."""
+    return SecurityError("it makes a text that is too large")
+
+
 def check_width(*values: Any) -> None:
     """Refuse a length that no chat has."""
     if any(isinstance(value, int) and value > SIZE_LIMIT for value in values):
-        raise SecurityError("it makes a text that is too large")
+        raise too_large()
 
 
 def _check_format(text: str) -> None:
@@ -134,4 +139,4 @@ def _check_format(text: str) -> None:
     for character in text:
         digits = digits + 1 if character.isdigit() else 0
         if digits > 6 and ("%" in text or "{" in text):
-            raise SecurityError("it makes a text that is too large")
+            raise too_large()

@@ -19,7 +19,15 @@ from jinja2.compiler import CodeGenerator, Frame
 from jinja2.utils import Namespace
 
 from whetstone.errors import ModelFileError, RequestRefusedError
-from whetstone.tokens.sandbox import TIME_LIMIT, WATCHDOG, LimitedEnvironment, TemplateTimeout, check_width
+from whetstone.tokens.sandbox import (
+    SIZE_LIMIT,
+    TIME_LIMIT,
+    WATCHDOG,
+    LimitedEnvironment,
+    TemplateTimeout,
+    check_width,
+    too_large,
+)
 from whetstone.tokens.spans import Kind, Rendered, Source, label
 from whetstone.tokens.tracked import TrackedStr, concat, tracked
 
@@ -214,8 +222,9 @@ class _TrackingCodeGenerator(CodeGenerator):
 
 def _joined(pieces: Iterable[str]) -> str:
     """All pieces in one string, unless that is too large."""
-    texts = list(pieces)
-    check_width(sum(map(len, texts)))
+    texts = tuple(pieces)
+    if sum(map(len, texts)) > SIZE_LIMIT:
+        raise too_large()
     return concat(texts)
 
 

@@ -156,7 +156,11 @@ class TrackedStr(str):
 
 def tracked(text: str, origin: Any) -> str:
     """A string all of which came from one place; an empty one came from nowhere."""
-    return TrackedStr.of(text, ((len(text), origin),)) if text else text
+    if not text:
+        return text
+    made = TrackedStr(text)
+    made._runs = ((len(text), origin),)
+    return made
 
 
 def runs_of(text: str) -> tuple[Run, ...]:
@@ -167,8 +171,12 @@ def runs_of(text: str) -> tuple[Run, ...]:
 
 
 def concat(pieces: Iterable[str]) -> str:
-    """All pieces in one string, with their origins."""
-    texts = list(pieces)
+    """All pieces in one string, with their origins.
+
+    Raises:
+        TypeError: a piece is no string.
+    """
+    texts = pieces if type(pieces) is tuple else tuple(pieces)
     whole = "".join(texts)
     runs: list[Run] = []
     known = False
@@ -178,7 +186,11 @@ def concat(pieces: Iterable[str]) -> str:
             known = True
         elif text:
             runs.append((len(text), None))
-    return TrackedStr.of(whole, runs) if known else whole
+    if not known:
+        return whole
+    made = TrackedStr(whole)
+    made._runs = tuple(runs)
+    return made
 
 
 def _between(separator: str, pieces: Iterable[str]) -> Iterator[str]:
