@@ -14,6 +14,7 @@ import unicodedata
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from whetstone.chat.tables import metadata, prompts, turns
 from whetstone.errors import MissingPackageError, StorageError, UsageError
 from whetstone.storage import schema
 from whetstone.storage.database import Database, open_database
+from whetstone.storage.ids import id_of, new_id
 from whetstone.types import Message, ModelIdentity, Options, Origin, ToolCall, Turn, Usage, assistant, user
 
 MODEL = ModelIdentity("scripted", "scripted", "scripted", "1", "abc")
@@ -262,6 +264,19 @@ def test_deleting_while_an_answer_is_written_disturbs_nobody(store: Conversation
     assert store.list() == []
 
 
+def test_a_conversation_of_any_length_can_be_deleted(store: ConversationStore) -> None:
+    made = store.create(model="m")
+    store.delete(made.id)
+    long: list[Turn] = []
+    for number in range(1500):  # SQLite gives up on a thousand deletions that each bring the next
+        parent = long[-1].id if long else None
+        long.append(Turn(new_id(), made.id, parent, user(str(number)), made.created))
+    assert store.insert(replace(made, head=long[-1].id), long)
+    assert store.path(made.id) == long
+    store.delete(made.id)
+    assert store.list() == []
+
+
 def test_unknown_turns_and_conversations_are_named(store: ConversationStore) -> None:
     one, two = store.create(model="m"), store.create(model="m")
     foreign = store.add(two.id, None, user("x"))
@@ -308,8 +323,6 @@ def test_a_conversation_branches_and_each_branch_is_a_path(store: ConversationSt
 def test_a_turn_comes_after_its_parent_whatever_the_clocks_say(store: ConversationStore) -> None:
     id = store.create(model="m").id
     moment = datetime(2031, 1, 1, tzinfo=UTC)
-    from whetstone.storage.ids import id_of
-
     early = Turn(id_of("by a fast clock", moment), id, None, user("x"), moment)
     other = store.get(id)
     store.delete(id)
@@ -414,6 +427,17 @@ def test_a_writer_on_another_machine_is_judged_by_its_heartbeat(
     with database.write() as connection:
         connection.execute(sa.update(turns).values(writer="elsewhere 1 1", heartbeat=turns.c.heartbeat - silent))
     assert store.turn(writer.turn.id).state == state
+    writer.finish()
+
+
+def test_a_writer_that_waits_for_its_model_gives_signs_of_life(
+    store: ConversationStore, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("whetstone.chat.writer.HEARTBEAT_SECONDS", 0.0)
+    writer = begin(store, store.create(model="m").id, None)
+    with database.write() as connection:
+        connection.execute(sa.update(turns).values(writer="elsewhere 1 1", heartbeat=turns.c.heartbeat - 60))
+    wait_until(lambda: store.turn(writer.turn.id).state == "streaming")
     writer.finish()
 
 
@@ -596,6 +620,10 @@ def test_what_is_not_there_is_said_without_the_password(postgres: PostgresServer
         with pytest.raises(StorageError, match=reason) as raised:
             open_database(wrong.render_as_string(hide_password=False), wait=2)
         assert "battery" not in str(raised.value)
+    in_query = url.set(password=None, host="127.0.0.1", port=1, query={"password": "battery"})
+    with pytest.raises(StorageError, match="cannot be reached") as raised:
+        open_database(in_query.render_as_string(), wait=2)
+    assert "battery" not in str(raised.value)
 
 
 def test_a_user_without_rights_is_told_so(postgres: PostgresServer) -> None:  # noqa: F811

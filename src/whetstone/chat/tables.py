@@ -35,7 +35,8 @@ turns = sa.Table(
     metadata,
     sa.Column("id", sa.Text, primary_key=True),
     sa.Column("conversation", sa.Text, sa.ForeignKey("conversations.id", ondelete="CASCADE"), nullable=False),
-    sa.Column("parent", sa.Text, sa.ForeignKey("turns.id", ondelete="CASCADE")),
+    # No CASCADE: turns go with their conversation, and SQLite cascades through a thousand levels at most.
+    sa.Column("parent", sa.Text, sa.ForeignKey("turns.id")),
     sa.Column("message", Json, nullable=False),
     sa.Column("message_folded", sa.Text, nullable=False),
     sa.Column("reasoning", AnyText, nullable=False),

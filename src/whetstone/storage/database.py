@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from urllib.parse import unquote
 
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection, Engine
@@ -21,6 +22,8 @@ from whetstone.storage.schema import bring_up_to_date
 
 VARIABLE = "WHETSTONE_DATABASE_URL"
 _FORMS = "write sqlite:///FILE or postgresql://USER:PASSWORD@HOST/DATABASE"
+
+_SECRETS = ("password", "sslpassword")  # libpq takes them from the query too
 
 
 class Database:
@@ -38,7 +41,8 @@ class Database:
     def __init__(self, url: URL, wait: float) -> None:
         self._wait = wait
         self.engine = _engine(url, wait)
-        self.name = str(_file(url) or url.set(drivername="postgresql").render_as_string(hide_password=True))
+        shown = url.set(drivername="postgresql").difference_update_query(_SECRETS)
+        self.name = str(_file(url) or shown.render_as_string(hide_password=True))
         # SQLite lets waiting connections in by chance, and they sleep in between; threads of ours can queue.
         self._turn = threading.Lock() if self.sqlite else nullcontext()
 
@@ -78,7 +82,8 @@ class Database:
         try:
             yield
         except SQLAlchemyError as error:
-            raise explained(error, self.engine.url, self.name, self._wait) from error
+            secrets = [self.engine.url.password, *(self.engine.url.query.get(name) for name in _SECRETS)]
+            raise explained(error, [str(one) for one in secrets if one], self.name, self._wait) from error
 
 
 def open_database(url: str | None = None, *, wait: float = 10.0) -> Database:
@@ -128,7 +133,7 @@ def _file(url: URL) -> Path | None:
     """The file of a SQLite database; None for any other, and for one in memory."""
     if url.get_backend_name() != "sqlite" or not url.database or ":memory:" in url.database:
         return None
-    return Path(url.database.removeprefix("file:"))
+    return Path(unquote(url.database[5:]) if url.database.startswith("file:") else url.database)
 
 
 def _engine(url: URL, wait: float) -> Engine:

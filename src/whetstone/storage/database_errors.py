@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 
-from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError, TimeoutError
 
 from whetstone.errors import StorageError
@@ -40,12 +40,12 @@ _POSTGRES_CONNECTING = (  # a part of libpq's message, which has no SQLSTATE whi
 )
 
 
-def explained(error: SQLAlchemyError, url: URL, name: str, wait: float) -> StorageError:
-    """The sentence for an error of the database; it never holds the password.
+def explained(error: SQLAlchemyError, secrets: Sequence[str], name: str, wait: float) -> StorageError:
+    """The sentence for an error of the database; it holds no secret.
 
     Args:
         error: what SQLAlchemy raised.
-        url: of the database.
+        secrets: what may not be repeated.
         name: the database, as messages name it.
         wait: seconds that were waited for locks.
     """
@@ -53,8 +53,8 @@ def explained(error: SQLAlchemyError, url: URL, name: str, wait: float) -> Stora
         return StorageError(f"{name}: too many requests at once; all connections stayed busy for half a minute")
     cause = error.orig if isinstance(error, DBAPIError) else error
     said = " ".join(str(cause).split()) or type(cause).__name__
-    if url.password:
-        said = said.replace(str(url.password), "***")
+    for secret in secrets:
+        said = said.replace(secret, "***")
     sentence = _sentence(cause, said, wait) or "{name}: {said}"
     return StorageError(sentence.format(name=name, said=said, wait=wait))
 
