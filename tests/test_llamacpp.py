@@ -316,7 +316,12 @@ def test_next_token_refuses_a_prompt_that_is_too_long(smollm2: LlamaCppModel) ->
         ([], Options(), RequestRefusedError, "no message"),
         ([{"role": "user", "content": [{"type": "image_url"}]}], Options(), RequestRefusedError, "image_url"),
         ([user("x")], Options(json_schema={"type": "nosuch"}), RequestRefusedError, "nosuch"),
-        ([user("x")], Options(tools=({"type": "function", "function": {"name": "f"}},)), UsageError, "tools"),
+        (
+            [user("x")],
+            Options(tools=({"type": "function", "function": {"name": "f"}},), tool_choice="g"),
+            UsageError,
+            "g",
+        ),
     ],
 )
 def test_a_request_that_cannot_be_answered_is_refused(

@@ -69,6 +69,7 @@ class GgufHeader:
         size: its bytes.
         metadata: settings by name: numbers and texts. Of an array only its length is kept, in `lengths`.
         lengths: number of elements of each array.
+        arrays: where in the file each array begins, for `read_array`.
         tensors: the table of tensors.
     """
 
@@ -76,6 +77,7 @@ class GgufHeader:
     size: int
     metadata: Mapping[str, Scalar]
     lengths: Mapping[str, int]
+    arrays: Mapping[str, int] = field(repr=False)
     tensors: tuple[Tensor, ...] = field(repr=False)
 
     def text(self, key: str) -> str:
@@ -123,6 +125,31 @@ def read_header(path: Path) -> GgufHeader:
         raise ModelFileError(f"There is no model file {path}{_models_in(path.parent, like=path.name)}") from None
     except OSError as error:
         raise ModelFileError(f"{path} cannot be read: {error.strerror or error}") from None
+
+
+def read_array(header: GgufHeader, key: str) -> list[str] | list[int]:
+    """An array of texts or whole numbers from a header that `read_header` has checked; [] where there is none.
+
+    Raises:
+        ModelFileError: the file cannot be read any more.
+    """
+    if key not in header.arrays:
+        return []
+    try:
+        with header.path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            at = header.arrays[key]
+            kind, count = struct.unpack_from("<IQ", data, at)
+            at += 12
+            if kind != _STRING:
+                return list(struct.unpack_from(f"<{count}{_SCALARS[kind]}", data, at))
+            texts: list[str] = []
+            for _ in range(count):
+                (size,) = struct.unpack_from("<Q", data, at)
+                texts.append(data[at + 8 : at + 8 + size].decode("utf-8", "replace"))
+                at += 8 + size
+            return texts
+    except (OSError, ValueError, struct.error) as error:
+        raise ModelFileError(f"{header.path} cannot be read: {error}") from None
 
 
 def _models_in(folder: Path, like: str = "") -> str:
@@ -181,6 +208,7 @@ class _Reader:
             self._damaged(f"it claims {tensors:,} tensors and {settings:,} settings in {self._size:,} bytes")
         metadata: dict[str, Scalar] = {}
         lengths: dict[str, int] = {}
+        arrays: dict[str, int] = {}
         for number in range(settings):
             self._inside = f"setting {number + 1} of {settings}"
             key = self._bytes().decode("utf-8", "replace")
@@ -189,11 +217,12 @@ class _Reader:
                 self._damaged(f"the setting {key[:80]} is there twice")
             kind = self._count("I")
             if kind == _ARRAY:
+                arrays[key] = self._at
                 lengths[key] = self._skip_array(key)
             else:
                 metadata[key] = self._value(key, kind)
         table = self._tensors(tensors)
-        header = GgufHeader(self._path, self._size, metadata, lengths, table)
+        header = GgufHeader(self._path, self._size, metadata, lengths, arrays, table)
         self._check_extent(header)
         return header
 

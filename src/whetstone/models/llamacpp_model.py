@@ -9,32 +9,48 @@ import threading
 import warnings
 import weakref
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from whetstone.errors import (
     ModelError,
     ModelFileError,
     RequestRefusedError,
-    UsageError,
     WhetstoneWarning,
 )
 from whetstone.models.base import GREEDY, NextToken, ReplyStream
 from whetstone.models.gguf_file import GgufHeader
+from whetstone.models.llamacpp_logits import next_tokens
+from whetstone.models.llamacpp_prompt import Prompts, native_tool_choice
 from whetstone.models.llamacpp_revision import revision
 from whetstone.models.llamacpp_server import ENGINE, SERVERS, LlamaServer, ServerConfig, too_long
 from whetstone.models.llamacpp_trial import ensure_loads, try_to_load
 from whetstone.models.openai_api import OpenAIModel
+from whetstone.models.reasoning import opens_reasoning, separate_reasoning
 from whetstone.models.spec import ModelSpec
+from whetstone.models.tool_form import calls_in, in_tool_form, offers_tools, read_form
 from whetstone.types import Chunk, Message, ModelIdentity, Options
 
 DAY = 86400.0  # seconds; a long prompt on a slow machine takes hours, and a server in this process does not get lost
 _RANDOM_SEED = 2**32 - 1  # to llama.cpp this seed means: choose one
 _SIZES = re.compile(r"request \((\d+) tokens\) exceeds the available context size \((\d+) tokens\)")
+
+
+@dataclass(frozen=True)
+class _Running:
+    """A model that is loaded.
+
+    Attributes:
+        server: runs it.
+        chats: clients of the server, by whether they let it reuse what a slot holds.
+        prompts: makes its prompts.
+    """
+
+    server: LlamaServer
+    chats: Mapping[bool, OpenAIModel]
+    prompts: Prompts
 
 
 class LlamaCppModel:
@@ -64,12 +80,11 @@ class LlamaCppModel:
         self._try_first = try_first
         self._identity: ModelIdentity | None = None
         self._starting = threading.Lock()
-        self._running: tuple[LlamaServer, dict[bool, OpenAIModel]] | None = None
+        self._running: _Running | None = None
         # What the slots may still hold: messages, or token ids.
         self._recent: deque[list[Message] | tuple[int, ...]] = deque(maxlen=config.concurrency + 1)
         self._release: Any = None
         self._closed = False
-        self._bos: str | None = None
 
     def __repr__(self) -> str:
         return f"LlamaCppModel({str(self._spec)!r})"
@@ -98,18 +113,33 @@ class LlamaCppModel:
         """Tokens of prompt and reply together; every slot holds as many."""
         return self._config.context
 
+    @property
+    def sends_reasoning_back(self) -> bool:
+        """Whether the chat template reads the `reasoning_content` of earlier answers."""
+        return "reasoning_content" in self._header.chat_template
+
     def stream(self, messages: Sequence[Message], options: Options = Options()) -> ReplyStream:  # noqa: B008
         """The reply, piece by piece; see `ChatModel`. A last message of the assistant's is continued.
 
+        Tools that the chat template has no place for are offered in the system message, and the reply is constrained to
+        words or a call (see `tool_form`).
+
         Raises:
             RequestRefusedError: there are no messages, or one holds something else than text.
-            UsageError: tools are given and the model's template has no place for them.
+            UsageError: `tool_choice` names a tool that is not there.
             ModelError: one of its kinds.
         """
-        self._check_request(messages, options)
-        server, chats = self._started()
-        chat = chats[self._may_reuse(copy.deepcopy(list(messages)), options)]
-        return self._spoken(chat.stream(messages, _seeded(options)), server)
+        running, said, asked = self._prepared(messages, options)
+        prompt = running.prompts.prepare(said, asked)
+        if prompt.ids is None:
+            chat = self._chat_for(copy.deepcopy(prompt.messages), options)
+            stream = self._spoken(chat.stream(prompt.messages, _seeded(asked)))
+        else:
+            stream = self._continued(prompt.ids, asked)
+        chunks = separate_reasoning(stream, starts_inside=opens_reasoning(prompt.text))
+        if not asked.tools and offers_tools(messages, options):
+            chunks = read_form(chunks, calls_in(messages))
+        return ReplyStream(chunks, stream.close)
 
     def complete(self, prompt: str | Sequence[int], options: Options = Options()) -> ReplyStream:  # noqa: B008
         """What follows a prompt, piece by piece; see `CompletionModel`. A json_schema is obeyed.
@@ -119,48 +149,43 @@ class LlamaCppModel:
             UsageError: tools are given: they belong to chats.
             ModelError: one of its kinds.
         """
-        server, chats = self._started()
         if isinstance(prompt, str):
-            answer = server.post("/tokenize", {"content": prompt, "add_special": True, "parse_special": False})
-            ids = tuple(int(token) for token in answer["tokens"])
+            ids = tuple(self._started().prompts.encode(prompt, around=True))
         else:
             ids = self._checked_ids(prompt)
         if not ids:
             raise RequestRefusedError(f"{self._spec}: the prompt is empty, so nothing can follow it")
-        extra = {} if options.json_schema is None else {"json_schema": options.json_schema}
-        asked = _seeded(options).model_copy(update={"json_schema": None})
-        chat = chats[self._may_reuse(ids, options)]
-        return self._spoken(chat.complete(ids, asked, extra_body=extra), server)
+        return self._continued(ids, options)
 
     def render(self, messages: Sequence[Message], options: Options = Options()) -> str:  # noqa: B008
         """The text that the chat template makes of messages, up to where the reply begins.
 
-        `encode(text, special=True)` of it gives the very ids that the model is sent.
+        `encode(text, special=True)` of it gives the very ids that the model is sent, save where a message spells a
+        control token: that shows as itself, and is sent as text. `prompt_ids` gives the ids of any.
         """
-        self._check_request(messages, options)
-        server, _ = self._started()
-        body: dict[str, Any] = {"messages": list(messages)}
-        if options.tools:
-            body["tools"] = list(options.tools)
-        rendered = str(server.post("/apply-template", body)["prompt"])
-        # llama.cpp takes the BOS token off what the template made, and puts it on again when it tokenizes.
-        bos = self._added_bos(server)
-        return rendered if rendered.startswith(bos) else bos + rendered
+        running, said, asked = self._prepared(messages, options)
+        prompt = running.prompts.prepare(said, asked)
+        return prompt.text if prompt.ids is not None else running.prompts.apply_template(prompt.messages, asked)
+
+    def prompt_ids(self, messages: Sequence[Message], options: Options = Options()) -> list[int]:  # noqa: B008
+        """The token ids that `stream` sends for messages."""
+        running, said, asked = self._prepared(messages, options)
+        prompt = running.prompts.prepare(said, asked)
+        if prompt.ids is not None:
+            return list(prompt.ids)
+        return running.prompts.encode(running.prompts.apply_template(prompt.messages, asked), special=True)
 
     def count_tokens(self, messages: Sequence[Message], options: Options = Options()) -> int:  # noqa: B008
         """Tokens of the prompt that `stream` would send; see `ContextModel`."""
-        return len(self.encode(self.render(messages, options), special=True))
+        return len(self.prompt_ids(messages, options))
+
+    def encode(self, text: str, *, special: bool = False) -> list[int]:
+        """Token ids of `text`, see `TokenizingModel`."""
+        return self._started().prompts.encode(text, special=special)
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of token ids, see `TokenizingModel`."""
-        server, _ = self._started()
-        return str(server.post("/detokenize", {"tokens": self._checked_ids(ids)})["content"])
-
-    def encode(self, text: str, *, special: bool = False) -> list[int]:
-        """Token ids of `text`, see `LogitModel`."""
-        server, _ = self._started()
-        answer = server.post("/tokenize", {"content": text, "add_special": False, "parse_special": special})
-        return [int(token) for token in answer["tokens"]]
+        return self._started().prompts.decode(self._checked_ids(ids))
 
     def next_token(self, prompts: Sequence[Sequence[int]], top: int | None = None) -> Iterator[NextToken]:
         """Log-probabilities of the token after each prompt, see `LogitModel`.
@@ -175,22 +200,10 @@ class LlamaCppModel:
             ContextTooLongError: a prompt does not fit.
             RequestRefusedError: a prompt is empty, or holds an id that the model does not have.
         """
-        server, _ = self._started()
-        # The server keeps back a token that ends inside a character, and its probabilities with it. So it is made to
-        # sample this one, which is a whole character; the probabilities are from before that.
-        sampled = self.encode("a")[-1]
-        pool = ThreadPoolExecutor(self._config.slots, thread_name_prefix="whetstone-logits")
-        try:
-            running: deque[Future[NextToken]] = deque()
-            for prompt in prompts:
-                ids = self._checked_ids(prompt)
-                running.append(pool.submit(_ask_next, server, ids, top, sampled, self._may_reuse(ids, GREEDY)))
-                if len(running) > self._config.slots:
-                    yield running.popleft().result()
-            while running:
-                yield running.popleft().result()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+        server = self._started().server
+        # Each is looked at when its turn comes: what may be reused depends on what was asked before.
+        asked = ((ids, self._may_reuse(ids, GREEDY)) for ids in map(self._checked_ids, prompts))
+        return next_tokens(server, asked, top, sampled=self.encode("a")[-1])
 
     def close(self) -> None:
         """Stop open streams and free the model's memory. It cannot be used afterwards."""
@@ -219,14 +232,31 @@ class LlamaCppModel:
             self._recent.append(asked)
             return may
 
-    def _started(self) -> tuple[LlamaServer, dict[bool, OpenAIModel]]:
+    def _prepared(self, messages: Sequence[Message], options: Options) -> tuple[_Running, list[Message], Options]:
+        """The loaded model, and messages and options as it takes them."""
+        self._check_request(messages)
+        options = native_tool_choice(options)
+        said = list(messages)
+        if "tools" not in self._header.chat_template:
+            said, options = in_tool_form(messages, options)
+        return self._started(), said, options
+
+    def _chat_for(self, asked: list[Message] | tuple[int, ...], options: Options) -> OpenAIModel:
+        return self._started().chats[self._may_reuse(asked, options)]
+
+    def _continued(self, ids: tuple[int, ...], options: Options) -> ReplyStream:
+        extra = {} if options.json_schema is None else {"json_schema": options.json_schema}
+        asked = _seeded(options).model_copy(update={"json_schema": None})
+        return self._spoken(self._chat_for(ids, options).complete(ids, asked, extra_body=extra))
+
+    def _started(self) -> _Running:
         with self._starting:
             if self._closed:
                 raise RuntimeError("the model was closed; load it again to use it")
             if self._running is None:
                 server = self._acquire()
                 chats = {cached: self._chat(server, cached) for cached in (True, False)}
-                self._running = server, chats
+                self._running = _Running(server, chats, Prompts(server, self._header))
                 # Also when the model is forgotten without being closed, and when the interpreter exits.
                 self._release = weakref.finalize(self, _close, server, chats)
             return self._running
@@ -253,7 +283,7 @@ class LlamaCppModel:
             try_to_load(self._config)  # to hear why
             raise ModelFileError(f"llama.cpp cannot load {self._header.path} just now: {error}") from None
 
-    def _check_request(self, messages: Sequence[Message], options: Options) -> None:
+    def _check_request(self, messages: Sequence[Message]) -> None:
         if not messages:
             raise RequestRefusedError(f"{self._spec}: there is no message to answer")
         for message in messages:
@@ -263,27 +293,16 @@ class LlamaCppModel:
                     raise RequestRefusedError(
                         f"{self._spec}: it reads text only, and a message holds {part.get('type')}"
                     )
-        if options.tools and "tools" not in self._header.chat_template:
-            raise UsageError(
-                f"{self._spec}: its chat template has no place for tools; use another model, or leave them out"
-            )
         if not self._header.chat_template:
             warnings.warn(
                 f"{self._spec}: the file holds no chat template, so that messages are sent in ChatML form, which the "
                 "model may never have seen",
                 WhetstoneWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
 
-    def _added_bos(self, server: LlamaServer) -> str:
-        if self._bos is None:
-            added = server.post("/tokenize", {"content": "", "add_special": True})["tokens"]
-            bos = self._header.metadata.get("tokenizer.ggml.bos_token_id")
-            self._bos = server.get("/props")["bos_token"] if added[:1] == [bos] else ""
-        return self._bos
-
-    def _spoken(self, stream: ReplyStream, server: LlamaServer) -> ReplyStream:
-        return ReplyStream(self._speaking_of_the_model(stream, f"{server.url}/v1"), stream.close)
+    def _spoken(self, stream: ReplyStream) -> ReplyStream:
+        return ReplyStream(self._speaking_of_the_model(stream, f"{self._started().server.url}/v1"), stream.close)
 
     def _speaking_of_the_model(self, stream: ReplyStream, url: str) -> Generator[Chunk]:
         """The stream, with errors that tell what to do, and nothing of a server's address."""
@@ -305,26 +324,3 @@ def _close(server: LlamaServer, chats: dict[bool, OpenAIModel]) -> None:
     for chat in chats.values():  # first: a stream that stays open would hold the server up
         chat.close()
     SERVERS.release(server)
-
-
-def _ask_next(server: LlamaServer, ids: tuple[int, ...], top: int | None, sampled: int, cached: bool) -> NextToken:
-    answer = server.post(
-        "/completion",
-        {
-            "prompt": ids,
-            "n_predict": 1,
-            "n_probs": np.iinfo(np.int32).max if top is None else top,
-            "samplers": ["top_k"],
-            "top_k": 1,
-            "logit_bias": [[sampled, 1e9]],
-            "post_sampling_probs": False,
-            "cache_prompt": cached,
-        },
-    )
-    listed = answer["completion_probabilities"][0]["top_logprobs"]
-    tokens = np.fromiter((entry["id"] for entry in listed), np.int64, len(listed))
-    logprobs = np.fromiter((entry["logprob"] for entry in listed), np.float64, len(listed))
-    logprobs[logprobs <= np.finfo(np.float32).min] = -np.inf  # how the server writes the logarithm of 0
-    if top is None:
-        logprobs -= np.log(np.exp(logprobs).sum())
-    return NextToken(tokens, logprobs.astype(np.float32))

@@ -1,0 +1,1 @@
+"""Token ids: what becomes a control token, and what stays text."""
