@@ -41,7 +41,7 @@ def chat(
     overflow: Annotated[
         OverflowChoice,
         typer.Option(
-            help="When it does not fit the model's context: ask (on a terminal; elsewhere refuse), refuse, "
+            help="When it does not fit the model's context: ask (in a conversation; with MESSAGE refuse), refuse, "
             "drop-oldest, or summarise what is dropped.",
             rich_help_panel=_CONVERSATION,
         ),

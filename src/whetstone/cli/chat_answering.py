@@ -71,25 +71,27 @@ def resume(session: ChatSession, turn: Turn) -> Question:
     )
 
 
-def answer(console: Console, question: Question, overflow: Overflow = "refuse", *, interactive: bool = True) -> Feed:
-    """Draw an answer, and say what became of it.
+def answer(console: Console, question: Question, overflow: Overflow) -> Feed:
+    """Draw an answer. A model's failure in the middle of it is in its turn.
 
     Args:
         console: a terminal.
         question: what is answered.
         overflow: what to do when it does not fit.
-        interactive: whether commands can be typed afterwards.
 
     Raises:
-        WhetstoneError: it could not be asked for, or the model failed; what had arrived is drawn, and kept.
+        WhetstoneError: it could not be asked for, or not be kept.
     """
     feed = Feed(lambda: question.begin(overflow))
-    hint = "; /reasoning shows it" if interactive else ""
-    with without_echo(), AnswerDisplay(console, hint) as display:
-        if question.begun:
-            display.add(Chunk(text=question.begun))
-        for chunk in feed.chunks():
-            display.add(chunk)
+    try:
+        with without_echo(), AnswerDisplay(console, "; /reasoning shows it") as display:
+            if question.begun:
+                display.add(Chunk(text=question.begun))
+            for chunk in feed.chunks():
+                display.add(chunk)
+    except ModelError:
+        if feed.answer is None:
+            raise
     return feed
 
 

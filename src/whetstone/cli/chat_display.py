@@ -28,13 +28,11 @@ class AnswerDisplay:
     Args:
         console: a terminal.
         hint: what to say behind the line that reasoning is folded to.
-        unfolded: leave the reasoning in the scrollback too, instead of its line alone.
     """
 
-    def __init__(self, console: Console, hint: str = "", *, unfolded: bool = False) -> None:
+    def __init__(self, console: Console, hint: str = "") -> None:
         self._console = console
         self._hint = hint
-        self._unfolded = unfolded
         self._tail = ""
         self._held = ""  # a carriage return whose line feed may be in the next chunk
         self._printed = False
@@ -101,8 +99,7 @@ class AnswerDisplay:
             return
         self._folded = True
         line = folded(self._reasoning, time.monotonic() - self._thinking_since, self._hint)
-        whole = Text(visible(self._reasoning).strip() + "\n", style="dim italic")
-        self._console.print(Group(whole, Text(line, style="dim")) if self._unfolded else Text(line, style="dim"))
+        self._console.print(Text(line, style="dim"))
         self._printed = True
 
     def _unfinished(self) -> RenderableType:

@@ -80,6 +80,10 @@ class Interactive:
         session = self._talk.begin()
         try:
             head = self._head()
+            if head is not None and head.state == "streaming":
+                raise UsageError(
+                    "another process is writing the last answer: wait for it, or begin anew with /new"
+                )
             if head is not None and head.message["role"] == "user":
                 self._note("your message before this one has no answer; this one takes its place, it stays as a branch")
                 self._answer(edit(session, head, text))
@@ -90,45 +94,30 @@ class Interactive:
 
     def _answer(self, question: Question) -> None:
         """Have a question answered, asking what to leave out if need be."""
-        session = self._talk.said() if self._talk.session is None else self._talk.session
-        overflow: Overflow = self._overflow or "refuse"
         self._console.print()
-        while True:
-            try:
-                feed = answer(self._console, question, overflow)
-                given = feed.answer
-            except DoesNotFitError as error:
-                model = session.conversation.model
-                explain(self._console, error, question, self._talk.pool, model)
-                if not error.would_drop or overflow != "refuse" or self._overflow == "refuse":
-                    return
-                chosen = self._choose_overflow()
-                if chosen is None:
-                    self._note("nothing was sent; shorten the message, or choose a /model with more context")
-                    return
-                overflow = chosen
-                continue
-            except WhetstoneError:
-                head = self._head()
-                if head is not None and head.state == "failed":
-                    say(self._console, ending(head, interactive=True), "red")
-                    self._console.print()
-                    return
-                raise
-            break
-        if given is None:
+        try:
+            feed = answer(self._console, question, self._overflow or "refuse")
+        except DoesNotFitError as error:
+            explain(self._console, error, question, self._talk.pool, self._talk.model)
+            if self._overflow is not None or not error.would_drop:
+                return
+            overflow = self._choose_overflow()
+            if overflow == "refuse":
+                self._note("nothing was sent; shorten the message, or choose a /model with more context")
+                return
+            feed = answer(self._console, question, overflow)
+        if feed.answer is None:
             self._note("stopped before the model was asked")
             return
-        for note in (left_out(given.fitting), ending(given.turn, interactive=True)):
+        for note in (left_out(feed.answer.fitting), ending(feed.answer.turn, interactive=True)):
             if note:
-                say(self._console, note, "yellow")
+                self._note(note)
         self._console.print()
 
-    def _choose_overflow(self) -> Overflow | None:
-        chosen = self._keys.choose(
-            "What now?", {"d": "drop the oldest", "s": "summarise them", "r": "refuse, send nothing"}
-        )
-        return {"d": "drop_oldest", "s": "summarise"}.get(chosen)  # type: ignore[return-value]
+    def _choose_overflow(self) -> Overflow:
+        choices = {"d": "drop the oldest", "s": "summarise them", "r": "refuse, send nothing"}
+        meaning: dict[str, Overflow] = {"d": "drop_oldest", "s": "summarise", "r": "refuse"}
+        return meaning[self._keys.choose("What now?", choices)]
 
     def _welcome(self) -> None:
         talk = self._talk

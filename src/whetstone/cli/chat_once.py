@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 import typer
 
-from whetstone.chat.context import Overflow, text_of
+from whetstone.chat.answer import Answer
+from whetstone.chat.context import DoesNotFitError, Overflow, text_of
 from whetstone.chat.session import ChatSession
 from whetstone.cli.chat_ending import ending, left_out
 from whetstone.cli.chat_feed import Feed
@@ -78,10 +80,11 @@ def answer_once(talk: Talk, message: str, overflow: Overflow, *, json: bool) -> 
         talk.forget_if_empty()
     given = feed.answer
     if given is None:
-        if failure is not None:
-            raise failure
-        notice("stopped before the model was asked")
-        raise typer.Exit(1)
+        if isinstance(failure, DoesNotFitError) and failure.would_drop:
+            notice("--overflow drop-oldest leaves these messages out of the prompt, --overflow summarise sums them up")
+        # Said here and not at the top of the program: it may hold the words of an endpoint.
+        notice(str(failure) if failure is not None else "stopped before the model was asked")
+        raise typer.Exit(failure.exit_code if failure is not None else 1)
     turn = given.turn
     if json:
         sys.stdout.write(as_json(_as_dict(talk, turn, list(given.fitting.dropped))))
@@ -96,7 +99,7 @@ def answer_once(talk: Talk, message: str, overflow: Overflow, *, json: bool) -> 
         raise typer.Exit(1)
 
 
-def _asking(session: ChatSession, message: str, overflow: Overflow) -> Any:
+def _asking(session: ChatSession, message: str, overflow: Overflow) -> Callable[[], Answer]:
     path = session.path()
     last = path[-1] if path else None
     if last is not None and last.state == "streaming":

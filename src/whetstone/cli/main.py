@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from whetstone.cli import chat, compare, diff, doctor, models, report, runs, serve
+from whetstone.cli import chat, chats, compare, diff, doctor, models, report, runs, serve
 from whetstone.errors import WhetstoneError
 
 _INTERRUPTED = 130  # what typer makes of Ctrl-C
@@ -20,6 +20,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("chat")(chat.chat)
+app.add_typer(chats.app, name="chats")
 app.command("compare")(compare.compare)
 app.command("runs")(runs.runs)
 app.command("serve")(serve.serve)
