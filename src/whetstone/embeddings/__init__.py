@@ -33,6 +33,10 @@ class Embedder(Protocol):
     @property
     def max_tokens(self) -> int: ...
 
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text, those beyond `max_tokens` included."""
+        ...
+
     def embed(
         self, texts: Sequence[str], progress: Callable[[int, int], None] | None = None
     ) -> npt.NDArray[np.float32]:

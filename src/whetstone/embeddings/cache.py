@@ -42,6 +42,10 @@ class CachedEmbedder:
             settings.home() / "cache" / "embeddings" / f"{hashlib.sha256(self.name.encode()).hexdigest()[:16]}.sqlite"
         )
 
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text, see `Embedder`."""
+        return self._embedder.count_tokens(texts)
+
     def embed(
         self, texts: Sequence[str], progress: Callable[[int, int], None] | None = None
     ) -> npt.NDArray[np.float32]:

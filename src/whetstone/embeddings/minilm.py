@@ -82,6 +82,22 @@ class MiniLM:
         tokenizer.enable_truncation(self.max_tokens)
         return tokenizer
 
+    @cached_property
+    def _whole_text_tokenizer(self) -> Any:
+        from tokenizers import Tokenizer
+
+        tokenizer = Tokenizer.from_file(str(self._tokenizer_file))
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        return tokenizer
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text, those beyond `max_tokens` included."""
+        with self._lock:
+            tokenizer = self._whole_text_tokenizer
+        whole = [_without_lone_surrogates(text) for text in texts]
+        return [len(encoding.ids) for encoding in tokenizer.encode_batch(whole)]
+
     def embed(
         self, texts: Sequence[str], progress: Callable[[int, int], None] | None = None
     ) -> npt.NDArray[np.float32]:

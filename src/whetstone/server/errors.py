@@ -165,6 +165,8 @@ async def _on_invalid(_: Request, error: Exception) -> Response:
     if kind == "json_invalid":
         found = first.get("ctx", {}).get("error", "")
         return refused(f"The body is no valid JSON: {found} at character {first['loc'][-1]}").response()
+    if kind == "unsupported":
+        return refused(_said(first), first["ctx"]["param"], "unsupported_parameter").response()
     if not place:
         if first["loc"][:1] != ("body",) or kind in ("missing", "model_attributes_type", "model_type"):
             return refused("The body must be a JSON object, sent with Content-Type: application/json").response()

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic_core import PydanticCustomError
 
 from whetstone.types import Message, Options
 
@@ -53,6 +54,11 @@ _BOOKKEEPING = (
 )
 
 
+def _wrong(param: str, message: str) -> PydanticCustomError:
+    """The error for a field that is wrong beside the others."""
+    return PydanticCustomError("unsupported", "{message}", {"message": message, "param": param})
+
+
 class Request(BaseModel):
     """What all requests have in common."""
 
@@ -74,7 +80,7 @@ class Request(BaseModel):
             elif name not in _UNSUPPORTED:
                 kept[name] = value  # refused as unknown
             elif value is not None and not any(value == neutral for neutral in _UNSUPPORTED[name]):
-                raise ValueError(f"the parameter {name} is not supported here; leave it out")
+                raise _wrong(name, f"the parameter {name} is not supported here; leave it out")
         return kept
 
 
@@ -248,7 +254,7 @@ class Sampling(Request):
     @model_validator(mode="after")
     def _streams_where_it_says_how(self) -> Sampling:
         if self.stream_options is not None and not self.stream:
-            raise ValueError("stream_options is only allowed when stream is true")
+            raise _wrong("stream_options", "stream_options is only allowed when stream is true")
         return self
 
     @property
@@ -270,6 +276,11 @@ class Sampling(Request):
         )
 
 
+def _asked_for(alternatives: int | None) -> int | None:
+    """How many alternatives to ask a model for: llama.cpp takes none for no log-probabilities at all."""
+    return None if alternatives is None else max(1, alternatives)
+
+
 class ChatRequest(Sampling):
     """A request to /v1/chat/completions."""
 
@@ -284,20 +295,26 @@ class ChatRequest(Sampling):
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> ChatRequest:
         if self.top_logprobs is not None and not self.logprobs:
-            raise ValueError("top_logprobs is only allowed when logprobs is true")
+            raise _wrong("top_logprobs", "top_logprobs is only allowed when logprobs is true")
         if None not in (self.max_tokens, self.max_completion_tokens) and self.max_tokens != self.max_completion_tokens:
-            raise ValueError("max_tokens and max_completion_tokens differ; give one of them")
+            raise _wrong("max_tokens", "max_tokens and max_completion_tokens differ; give one of them")
         if self.tool_choice in (None, "auto", "none"):
             return self
         names = [tool.function.name for tool in self.tools or ()]
         if not names:
-            raise ValueError("tool_choice is only allowed when tools are given")
+            raise _wrong("tool_choice", "tool_choice is only allowed when tools are given")
         if isinstance(self.tool_choice, NamedTool):
-            if self.tool_choice.function.name not in names:
-                raise ValueError(f"tool_choice names {self.tool_choice.function.name!r}, which is not among the tools")
-            if self.tool_choice.function.name in ("auto", "none", "required"):
-                raise ValueError(f"a tool named {self.tool_choice.function.name!r} cannot be chosen by name; rename it")
+            name = self.tool_choice.function.name
+            if name not in names:
+                raise _wrong("tool_choice", f"tool_choice names {name!r}, which is not among the tools")
+            if name in ("auto", "none", "required"):
+                raise _wrong("tool_choice", f"a tool named {name!r} cannot be chosen by name; rename it")
         return self
+
+    @property
+    def alternatives(self) -> int | None:
+        """How many alternatives to each token are wanted; None when no log-probabilities are."""
+        return (self.top_logprobs or 0) if self.logprobs else None
 
     def as_messages(self) -> list[Message]:
         """The conversation as models take it."""
@@ -312,7 +329,7 @@ class ChatRequest(Sampling):
             update={
                 "max_tokens": self.max_completion_tokens or self.max_tokens,
                 "json_schema": self.response_format.schema_of_reply if self.response_format else None,
-                "top_logprobs": (self.top_logprobs or 0) if self.logprobs else None,
+                "top_logprobs": _asked_for(self.alternatives),
                 "tools": tools,
                 "tool_choice": choice if tools else None,
             }
@@ -328,7 +345,7 @@ class CompletionRequest(Sampling):
     @model_validator(mode="after")
     def _asks_something(self) -> CompletionRequest:
         if not all(self.prompts()):
-            raise ValueError("prompt is empty")
+            raise _wrong("prompt", "prompt is empty")
         return self
 
     def prompts(self) -> list[str | list[int]]:
@@ -342,7 +359,7 @@ class CompletionRequest(Sampling):
     def options(self, index: int = 0) -> Options:
         """The options of one of the answers. OpenAI's default length is 16 tokens."""
         return self.sampling(index).model_copy(
-            update={"max_tokens": self.max_tokens or 16, "top_logprobs": self.logprobs}
+            update={"max_tokens": self.max_tokens or 16, "top_logprobs": _asked_for(self.logprobs)}
         )
 
 

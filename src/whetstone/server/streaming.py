@@ -143,7 +143,6 @@ class Answering:
         model: the model's name, as it was asked for.
         sources: a stream for each answer.
         prompt_of: for each answer, the number of its prompt: tokens of a prompt are counted once.
-        logprobs: whether log-probabilities were asked for.
         with_usage: whether a stream ends with token counts.
     """
 
@@ -152,7 +151,6 @@ class Answering:
     model: str
     sources: Sequence[Source]
     prompt_of: Sequence[int]
-    logprobs: bool
     with_usage: bool
 
     async def whole(self, request: Request) -> Response:
@@ -174,7 +172,7 @@ class Answering:
         replies = [drain(iter(one.chunks)) for one in collected]
         usage = self.count([reply.usage for reply in replies])
         envelope = wire.Envelope(self.form.object, self.model, self.form.prefix())
-        choices = [self.form.choice(index, reply, self.logprobs) for index, reply in enumerate(replies)]
+        choices = [self.form.choice(index, reply) for index, reply in enumerate(replies)]
         body = {**envelope.fields, "choices": choices, "usage": wire.usage_json(usage)}
         return Response(dumps(body), media_type="application/json")
 
@@ -244,7 +242,7 @@ class EventStream(Response):
         )
         started = time.perf_counter()
         makers = [
-            _EventMaker(answering, answering.form.events(envelope, index, answering.logprobs), started)
+            _EventMaker(answering, answering.form.events(envelope, index), started)
             for index in range(len(answering.sources))
         ]
         async with Attendance(receive) as client:

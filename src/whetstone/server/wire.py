@@ -28,11 +28,11 @@ class Form(Protocol):
         """The beginning of an id."""
         ...
 
-    def choice(self, index: int, reply: Reply, logprobs: bool) -> dict[str, Any]:
+    def choice(self, index: int, reply: Reply) -> dict[str, Any]:
         """A whole answer."""
         ...
 
-    def events(self, envelope: Envelope, index: int, logprobs: bool) -> Events:
+    def events(self, envelope: Envelope, index: int) -> Events:
         """Makes the events of one answer."""
         ...
 
@@ -77,16 +77,23 @@ class Envelope:
 
 
 class ChatForm:
-    """Chat completions."""
+    """Chat completions.
+
+    Args:
+        top: how many alternatives to each token were asked for; None when no log-probabilities were.
+    """
 
     object = "chat.completion"
     event_object = "chat.completion.chunk"
+
+    def __init__(self, top: int | None) -> None:
+        self._top = top
 
     def prefix(self) -> str:
         """The beginning of an id."""
         return "chatcmpl"
 
-    def choice(self, index: int, reply: Reply, logprobs: bool) -> dict[str, Any]:
+    def choice(self, index: int, reply: Reply) -> dict[str, Any]:
         """A whole answer."""
         message: dict[str, Any] = {"role": "assistant", "content": reply.text, "refusal": None}
         if reply.reasoning:
@@ -97,22 +104,22 @@ class ChatForm:
         return {
             "index": index,
             "message": message,
-            "logprobs": {"content": _logprobs(reply.logprobs), "refusal": None} if logprobs else None,
+            "logprobs": None if self._top is None else _chat_logprobs(reply.logprobs, self._top),
             "finish_reason": reply.finish_reason or "stop",
         }
 
-    def events(self, envelope: Envelope, index: int, logprobs: bool) -> ChatEvents:
+    def events(self, envelope: Envelope, index: int) -> ChatEvents:
         """Makes the events of one answer."""
-        return ChatEvents(envelope, index, logprobs)
+        return ChatEvents(envelope, index, self._top)
 
 
 class ChatEvents:
     """Makes the events of one answer of a chat."""
 
-    def __init__(self, envelope: Envelope, index: int, logprobs: bool) -> None:
+    def __init__(self, envelope: Envelope, index: int, top: int | None) -> None:
         self._before, self._after = envelope.around(f'{{"index":{index},"delta":')
         self._plain_end = ',"logprobs":null,"finish_reason":null}'
-        self._logprobs = logprobs
+        self._top = top
         self._calls = 0
         self._begun = False
         self._finished = False
@@ -129,10 +136,10 @@ class ChatEvents:
             ]
             self._calls += len(chunk.tool_calls)
         event = self._begin(chunk) if not self._begun else b""
-        if delta or chunk.logprobs:
+        if delta or (chunk.logprobs and self._top is not None):
             end = self._plain_end
-            if self._logprobs and chunk.logprobs:
-                told = text({"content": _logprobs(chunk.logprobs), "refusal": None})
+            if self._top is not None and chunk.logprobs:
+                told = text(_chat_logprobs(chunk.logprobs, self._top))
                 end = f',"logprobs":{told},"finish_reason":null}}'
             event += self._event(text(delta) + end)
         if chunk.finish_reason is not None:
@@ -157,44 +164,51 @@ class ChatEvents:
 
 
 class TextForm:
-    """Plain completions."""
+    """Plain completions.
+
+    Args:
+        top: how many alternatives to each token were asked for; None when no log-probabilities were.
+    """
 
     object = "text_completion"
     event_object = "text_completion"
+
+    def __init__(self, top: int | None) -> None:
+        self._top = top
 
     def prefix(self) -> str:
         """The beginning of an id."""
         return "cmpl"
 
-    def choice(self, index: int, reply: Reply, logprobs: bool) -> dict[str, Any]:
+    def choice(self, index: int, reply: Reply) -> dict[str, Any]:
         """A whole answer."""
         return {
             "index": index,
             "text": reply.text,
-            "logprobs": _legacy_logprobs(reply.logprobs, 0) if logprobs else None,
+            "logprobs": None if self._top is None else _legacy_logprobs(reply.logprobs, self._top, 0),
             "finish_reason": reply.finish_reason or "stop",
         }
 
-    def events(self, envelope: Envelope, index: int, logprobs: bool) -> TextEvents:
+    def events(self, envelope: Envelope, index: int) -> TextEvents:
         """Makes the events of one answer."""
-        return TextEvents(envelope, index, logprobs)
+        return TextEvents(envelope, index, self._top)
 
 
 class TextEvents:
     """Makes the events of one plain completion."""
 
-    def __init__(self, envelope: Envelope, index: int, logprobs: bool) -> None:
+    def __init__(self, envelope: Envelope, index: int, top: int | None) -> None:
         self._before, self._after = envelope.around(f'{{"index":{index},"text":')
-        self._logprobs = logprobs
+        self._top = top
         self._offset = 0
         self._finished = False
 
     def __call__(self, chunk: Chunk) -> bytes | None:
-        if not chunk.text and not chunk.logprobs and chunk.finish_reason is None:
+        if not chunk.text and not (chunk.logprobs and self._top is not None) and chunk.finish_reason is None:
             return None
         told = "null"
-        if self._logprobs and chunk.logprobs:
-            told = text(_legacy_logprobs(chunk.logprobs, self._offset))
+        if self._top is not None and chunk.logprobs:
+            told = text(_legacy_logprobs(chunk.logprobs, self._top, self._offset))
         self._offset += len(chunk.text)
         self._finished = self._finished or chunk.finish_reason is not None
         return self._event(chunk.text, told, chunk.finish_reason)
@@ -222,14 +236,15 @@ def _call(call: ToolCall) -> dict[str, Any]:
     return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
 
 
-def _logprobs(tokens: Sequence[TokenLogprob]) -> list[dict[str, Any]]:
-    return [
+def _chat_logprobs(tokens: Sequence[TokenLogprob], top: int) -> dict[str, Any]:
+    content = [
         {
             **_token(token.text, token.logprob),
-            "top_logprobs": [_token(other, logprob) for other, logprob in token.top],
+            "top_logprobs": [_token(other, logprob) for other, logprob in token.top[:top]],
         }
         for token in tokens
     ]
+    return {"content": content, "refusal": None}
 
 
 def _token(said: str, logprob: float) -> dict[str, Any]:
@@ -238,7 +253,7 @@ def _token(said: str, logprob: float) -> dict[str, Any]:
     return {"token": said, "logprob": max(logprob, _IMPOSSIBLE), "bytes": known}
 
 
-def _legacy_logprobs(tokens: Sequence[TokenLogprob], offset: int) -> dict[str, Any]:
+def _legacy_logprobs(tokens: Sequence[TokenLogprob], top: int, offset: int) -> dict[str, Any]:
     offsets = []
     for token in tokens:
         offsets.append(offset)
@@ -246,6 +261,6 @@ def _legacy_logprobs(tokens: Sequence[TokenLogprob], offset: int) -> dict[str, A
     return {
         "tokens": [token.text for token in tokens],
         "token_logprobs": [max(token.logprob, _IMPOSSIBLE) for token in tokens],
-        "top_logprobs": [{said: max(value, _IMPOSSIBLE) for said, value in token.top} for token in tokens],
+        "top_logprobs": [{said: max(value, _IMPOSSIBLE) for said, value in token.top[:top]} for token in tokens],
         "text_offset": offsets,
     }

@@ -38,11 +38,10 @@ def chat_routes(engine: Engine) -> APIRouter:
 
         answering = Answering(
             engine=engine,
-            form=ChatForm(),
+            form=ChatForm(body.alternatives),
             model=model,
             sources=[lambda index=index: opening(index) for index in range(count)],  # type: ignore[misc]
             prompt_of=[0] * count,
-            logprobs=bool(body.logprobs),
             with_usage=body.with_usage,
         )
         return EventStream(answering) if body.stream else await answering.whole(request)
