@@ -1,0 +1,276 @@
+"""One door to tokenizers: a folder, a file, the embedded model, OpenAI's encodings, a name on the hub."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from whetstone.errors import LoginError, MissingPackageError, ModelConnectionError, ModelFileError, UnknownModelError
+from whetstone.registry import unknown_name
+from whetstone.tokens.tokenizer import AddedToken, Tokenizer
+from whetstone.tokens.tokenizer_folder import FolderFacts, read_folder, read_object
+
+if TYPE_CHECKING:
+    from whetstone.tokens.json_tokenizer import JsonTokenizer
+    from whetstone.tokens.sentencepiece_tokenizer import SentencePieceTokenizer
+
+DEFAULT = "smollm2"
+_TIKTOKEN = "tiktoken:"
+
+# Short names of families. A folder of that name under WHETSTONE_TOKENIZERS comes first.
+FAMILIES = {
+    "llama-3.1": "meta-llama/Llama-3.1-8B-Instruct",
+    "phi-3": "microsoft/Phi-3-mini-4k-instruct",
+    "qwen2": "Qwen/Qwen2.5-7B-Instruct",
+    "qwen3": "Qwen/Qwen3-8B",
+    "starcoder2": "bigcode/starcoder2-3b",
+    "gemma-3": "google/gemma-3-4b-it",
+    "mistral": "mistralai/Mistral-7B-Instruct-v0.3",
+}
+
+# What is read of a model's repository: no weights, no code.
+_WANTED = [
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "config.json",
+    "generation_config.json",
+    "chat_template.jinja",
+    "additional_chat_templates/*.jinja",
+    "tokenizer.model",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+]
+_SENTENCEPIECE = ("tokenizer.model", "spiece.model", "sentencepiece.bpe.model")
+
+# Readers of GGUF files live with the engine that runs them.
+_GGUF_HEADER = "whetstone.models.gguf_file:read_header"
+_GGUF_ENGINE = "whetstone.models.hf_gguf_tokenizer:byte_level_tokenizer"
+_EMBEDDED = "whetstone.models.llamacpp:embedded_weights"
+
+# Tokenizers whose class puts a BOS before, or an EOS after, every text where the folder does not say.
+_BOS_CLASSES = {"LlamaTokenizer", "LlamaTokenizerFast", "GemmaTokenizer", "GemmaTokenizerFast"}
+_EOS_CLASSES = {"T5Tokenizer", "T5TokenizerFast"}
+
+
+def load_tokenizer(source: str) -> Tokenizer:
+    """The tokenizer that a user names.
+
+    Args:
+        source: a folder with tokenizer.json or a SentencePiece model; such a file itself; a .gguf file; `smollm2` (the
+            embedded model); `tiktoken:o200k_base`, `tiktoken:gpt-4o` or a .tiktoken file; a family (`llama-3.1`); a
+            name on the Hugging Face hub (`organisation/name`, `organisation/name@revision`). A folder of that name
+            under WHETSTONE_TOKENIZERS comes before families, the embedded model and the hub.
+
+    Raises:
+        ModelFileError: the files are not there, or are not what they should be.
+        UnknownNameError: no such family or encoding.
+        UnknownModelError: the hub has no such model or revision.
+        LoginError: the hub asks for a login.
+        ModelConnectionError: it is not on this machine and cannot be downloaded.
+        MissingPackageError: an optional package is needed.
+    """
+    if source.startswith(_TIKTOKEN):
+        return _tiktoken(source, source.removeprefix(_TIKTOKEN))
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return _folder(path, source)
+    if path.is_file() or path.suffix.lower() in (".json", ".model", ".gguf", ".tiktoken"):
+        return _file(path, source)
+    shelf = shelf_folder()
+    if shelf is not None and source not in ("", ".", "..") and (shelf / source).is_dir():
+        return _folder(shelf / source, source)
+    if ".tiktoken?" in source:
+        return _tiktoken(source, source)
+    if source == DEFAULT:
+        return _gguf(_attribute(_EMBEDDED)(), source)
+    if source.startswith((".", "/", "~")) or path.is_absolute():
+        raise ModelFileError(f"There is no folder or file {source}")
+    if source in FAMILIES:
+        return _hub(FAMILIES[source], source)
+    if source.count("/") == 1:
+        return _hub(source, source)
+    raise unknown_name("tokenizer", source, [DEFAULT, *FAMILIES, "tiktoken:o200k_base"])
+
+
+def shelf_folder() -> Path | None:
+    """The folder of tokenizer folders that `WHETSTONE_TOKENIZERS` names."""
+    configured = os.environ.get("WHETSTONE_TOKENIZERS")
+    return Path(configured).expanduser() if configured else None
+
+
+def _file(path: Path, source: str) -> Tokenizer:
+    if not path.is_file():
+        raise ModelFileError(f"There is no file {path}")
+    match path.suffix.lower():
+        case ".gguf":
+            return _gguf(path, source)
+        case ".model":
+            return _sentencepiece(path, source, FolderFacts(), {})
+        case ".tiktoken":
+            return _tiktoken(source, source)
+    if path.name == "tokenizer.json":
+        return _json(path, source, read_folder(path.parent))
+    return _json(path, source, FolderFacts())
+
+
+def _folder(folder: Path, source: str) -> Tokenizer:
+    if (folder / "tokenizer.json").is_file():
+        return _json(folder / "tokenizer.json", source, read_folder(folder))
+    for name in _SENTENCEPIECE:
+        if (folder / name).is_file():
+            config = read_object(folder / "tokenizer_config.json")
+            return _sentencepiece(folder / name, source, read_folder(folder), config)
+    files = sorted(folder.glob("*.gguf"))
+    if len(files) == 1:
+        return _gguf(files[0], source)
+    instead = f"; it holds {len(files)} GGUF files: name one" if files else ""
+    raise ModelFileError(f"{source}: there is no tokenizer in the folder (tokenizer.json or tokenizer.model){instead}")
+
+
+def _name(path: Path, source: str) -> str:
+    """What headings call it: the short name or hub id that was asked for, else the folder's or file's own name."""
+    if not Path(source).expanduser().exists():
+        return source
+    path = path.resolve()
+    return path.parent.name if path.name == "tokenizer.json" or path.name in _SENTENCEPIECE else path.name
+
+
+def _json(path: Path, source: str, facts: FolderFacts) -> JsonTokenizer:
+    from whetstone.tokens.json_tokenizer import JsonTokenizer, read_tokenizer_json
+
+    engine = read_tokenizer_json(path)
+    special = dict(facts.special_tokens)
+    for role in ("bos_token", "eos_token", "pad_token"):
+        if role not in special and (ids := facts.ids.get(f"{role}_id")):
+            spelling = engine.id_to_token(ids[0])
+            special |= {role: spelling} if spelling is not None else {}
+    return JsonTokenizer(
+        engine,
+        name=_name(path, source),
+        source=source,
+        special_tokens=special,
+        template=facts.template,
+        end_ids=facts.ids.get("eos_token_id", ()),
+    )
+
+
+def _sentencepiece(path: Path, source: str, facts: FolderFacts, config: dict[str, Any]) -> Tokenizer:
+    from whetstone.tokens.sentencepiece_tokenizer import SentencePieceTokenizer, read_sentencepiece
+    from whetstone.tokens.tiktoken_ranks import looks_like_ranks
+
+    with path.open("rb") as file:
+        if looks_like_ranks(file.read(400)):
+            raise ModelFileError(
+                f"{path} holds tiktoken ranks, which do not say how text is split: use the folder's tokenizer.json, or "
+                f"copy it to ranks.tiktoken and name ranks.tiktoken?encoding=cl100k_base"
+            )
+    flags = ("special", "lstrip", "rstrip", "normalized", "single_word")
+    further = [
+        AddedToken(id, str(entry.get("content", "")), **{flag: bool(entry.get(flag)) for flag in flags})
+        for id, entry in facts.added.items()
+    ]
+    kind = str(config.get("tokenizer_class"))
+    made: SentencePieceTokenizer = SentencePieceTokenizer(
+        read_sentencepiece(path),
+        name=_name(path, source),
+        source=source,
+        special_tokens=facts.special_tokens,
+        template=facts.template,
+        further=further,
+        add_bos=bool(config.get("add_bos_token", kind in _BOS_CLASSES)),
+        add_eos=bool(config.get("add_eos_token", kind in _EOS_CLASSES)),
+    )
+    return made
+
+
+def _gguf(path: Path, source: str) -> JsonTokenizer:
+    from whetstone.tokens.json_tokenizer import JsonTokenizer
+
+    header = _attribute(_GGUF_HEADER)(path)
+    engine, special = _attribute(_GGUF_ENGINE)(header)
+    return JsonTokenizer(
+        engine,
+        name=_name(path, source),
+        source=source,
+        kind="gguf",
+        special_tokens=special,
+        template=header.chat_template or None,
+    )
+
+
+def _tiktoken(source: str, name: str) -> JsonTokenizer:
+    """OpenAI's encodings by name; a file of ranks by its name, or by `FILE.tiktoken?encoding=NAME`."""
+    from whetstone.tokens.json_tokenizer import JsonTokenizer
+    from whetstone.tokens.tiktoken_names import ENCODINGS, encoding_named, ranks_data
+    from whetstone.tokens.tiktoken_ranks import parse_ranks, ranks_engine
+
+    file, _, query = name.partition("?")
+    path = Path(file).expanduser()
+    if path.suffix == ".tiktoken":
+        asked = query.removeprefix("encoding=") if query.startswith("encoding=") else path.stem
+        if asked not in ENCODINGS:
+            raise ModelFileError(
+                f"{file}: a file of ranks does not say how text is split: write {file}?encoding=NAME with one of "
+                f"{', '.join(ENCODINGS)}"
+            )
+        encoding = ENCODINGS[asked]
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise ModelFileError(f"{path} cannot be read: {error.strerror or error}") from None
+    else:
+        asked, encoding = encoding_named(name)
+        data = ranks_data(encoding, shelf_folder())
+    ranks = parse_ranks(data, str(path) if path.suffix else encoding.ranks)
+    taken = set(ranks.values())
+    special = {spelling: id for spelling, id in encoding.special.items() if id not in taken}
+    end = {"eos_token": "<|endoftext|>"} if "<|endoftext|>" in special else {}
+    return JsonTokenizer(
+        ranks_engine(ranks, encoding.pattern, special),
+        name=name if path.suffix != ".tiktoken" else path.stem,
+        source=source,
+        kind="tiktoken",
+        special_tokens=end,
+    )
+
+
+def _hub(wanted: str, source: str) -> Tokenizer:
+    """A tokenizer from the hub's cache, or downloaded into it; nothing but the tokenizer's files."""
+    try:
+        from huggingface_hub import constants, errors, snapshot_download
+    except ImportError:
+        raise MissingPackageError("huggingface-hub", f"The tokenizer {source}", "pip install huggingface-hub") from None
+
+    name, _, revision = wanted.partition("@")
+    try:
+        folder = Path(snapshot_download(name, revision=revision or None, allow_patterns=_WANTED))
+    except errors.HFValidationError:
+        raise UnknownModelError(
+            f"{source}: there is no such folder, and on the hub a model is named organisation/name"
+        ) from None
+    except errors.GatedRepoError:
+        raise LoginError(
+            f"{source}: its owners ask for an agreement: sign it on https://huggingface.co/{name} and set HF_TOKEN"
+        ) from None
+    except errors.RevisionNotFoundError:
+        raise UnknownModelError(f"{source}: the model has no revision {revision}") from None
+    except errors.RepositoryNotFoundError:
+        raise UnknownModelError(
+            f"{source}: the hub has no such model, or it is private and HF_TOKEN is not set"
+        ) from None
+    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, errors.HfHubHTTPError, OSError) as error:
+        reason = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else str(error).strip().splitlines()[0]
+        raise ModelConnectionError(
+            f"{source}: {name} is not in the hub's cache, and the hub cannot be reached ({reason}); download it where "
+            "there is a network, or put its folder under WHETSTONE_TOKENIZERS"
+        ) from None
+    return _folder(folder, source)
+
+
+def _attribute(target: str) -> Any:
+    module, _, name = target.partition(":")
+    return getattr(importlib.import_module(module), name)
