@@ -387,7 +387,9 @@ def test_any_value_in_any_place_costs_one_entry_at_most(
             container[key] = junk
             spoilt.append(copy)
     fine = {"messages": [user("fine")]}
-    report = import_conversations(store, written(tmp_path, [fine, *spoilt, fine]), "m")
+    done: list[int] = []
+    report = import_conversations(store, written(tmp_path, [fine, *spoilt, fine]), "m", done.append)
+    assert done == list(range(1, len(spoilt) + 3))
     assert len(report.added) + report.known + len(report.rejected) == len(spoilt) + 2
     for one in store.list(limit=10_000):
         path = store.path(one.id)

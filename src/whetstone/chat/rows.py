@@ -104,7 +104,9 @@ def turn_of(row: sa.RowMapping) -> Turn:
 
 
 def turn_row(turn: Turn) -> Row:
+    """Every column; those of the origin are empty where there is none."""
     return {
+        **_NO_ORIGIN,
         "id": turn.id,
         "conversation": turn.conversation,
         "parent": turn.parent,
@@ -138,6 +140,9 @@ def origin_row(origin: Origin) -> Row:
         "cost": origin.cost,
         "finish_reason": origin.finish_reason,
     }
+
+
+_NO_ORIGIN: Row = dict.fromkeys(origin_row(Origin(ModelIdentity("", "", ""))))
 
 
 def _origin(row: sa.RowMapping) -> Origin:

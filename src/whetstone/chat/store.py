@@ -75,8 +75,8 @@ class ConversationStore:
             if connection.execute(taken).first():
                 return False
             connection.execute(sa.insert(conversations), conversation_row(conversation))
-            for turn in turns_:
-                connection.execute(sa.insert(turns), turn_row(turn))
+            if turns_:
+                connection.execute(sa.insert(turns), [turn_row(turn) for turn in turns_])
         return True
 
     def get(self, id: str) -> Conversation:

@@ -78,4 +78,6 @@ _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 def folded(text: str) -> str:
     """The form in which texts are compared: without case, and with one spelling of each character (Hangul, accents)."""
+    if text.isascii():  # most are, and this is ten times as fast
+        return text.lower().replace("\x00", "\ufffd")
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", _UNSTORABLE.sub("\ufffd", text)).casefold())

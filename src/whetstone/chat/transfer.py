@@ -8,7 +8,7 @@ import json
 import re
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -87,13 +87,16 @@ class ImportReport:
         return "; ".join(said)
 
 
-def import_conversations(store: ConversationStore, path: Path, model: str) -> ImportReport:
+def import_conversations(
+    store: ConversationStore, path: Path, model: str, progress: Callable[[int], None] | None = None
+) -> ImportReport:
     """Import every conversation of a file that can be read.
 
     Args:
         store: where they go. A conversation from ChatGPT that was imported before is not added again.
         path: the file.
         model: spec of the model with which the conversations go on.
+        progress: told how many entries of the file are done; how many there are is not known before the end.
 
     Raises:
         DataError: see `read_conversations`; what was read before stays imported.
@@ -108,6 +111,8 @@ def import_conversations(store: ConversationStore, path: Path, model: str) -> Im
             added.append(entry.conversation.id)
         else:
             known += 1
+        if progress is not None:
+            progress(entry.number)
     return ImportReport(tuple(added), known, tuple(rejected))
 
 
