@@ -4,11 +4,19 @@ RUN := $(UV) run --frozen --no-sync
 BASE := $(UV) sync --frozen --quiet --extra embedded
 FULL := $(UV) sync --frozen --quiet --all-extras
 
-.PHONY: demo test lint bench install
+.PHONY: demo chat serve test lint bench install
 
 demo: | $(UV)
 	$(BASE) --no-dev --inexact
 	$(RUN) whet compare diamonds --train-size 2000 --test-size 100 --html reports/diamonds.html
+
+chat: | $(UV)
+	$(BASE) --no-dev --inexact
+	$(RUN) whet chat
+
+serve: | $(UV)
+	$(BASE) --extra serve --no-dev --inexact
+	$(RUN) whet serve
 
 test: install
 	$(RUN) pytest
@@ -22,6 +30,7 @@ lint: install
 bench: install
 	$(RUN) python benchmarks/harness.py
 	$(RUN) python benchmarks/evaluate.py
+	$(RUN) python benchmarks/chat.py
 
 install: | $(UV)
 	$(FULL)

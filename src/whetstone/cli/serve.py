@@ -57,7 +57,10 @@ def serve(
         typer.Option(help="Origin whose web pages may use the API, such as https://example.org; repeat for several."),
     ] = None,
     max_requests: Annotated[
-        int | None, typer.Option(min=1, help="Most requests worked on or waiting at once; more are told to come back.")
+        int | None,
+        typer.Option(
+            min=1, help="Most requests worked on at once; some more wait, and further ones are told to come back."
+        ),
     ] = None,
     max_body_mb: Annotated[float | None, typer.Option(min=0.001, help="Largest request, in megabytes.")] = None,
     workbench: Annotated[bool, typer.Option(help="Serve the web workbench at /, beside the API.")] = True,
