@@ -14,15 +14,17 @@ from typing import Any
 
 import pytest
 import yaml
+from typer.testing import CliRunner, Result
 
 from terminal import PROMPT, WHET, Terminal, terminal
 from whetstone.chat.store import ConversationStore
 from whetstone.cli.chat_commands import Command, read_input
 from whetstone.cli.chat_markdown import settled
 from whetstone.cli.chat_visible import visible
+from whetstone.cli.main import app
 from whetstone.errors import UnknownNameError
 from whetstone.storage.database import open_database
-from whetstone.types import Conversation, Turn
+from whetstone.types import Conversation, Turn, assistant, user
 
 SLOW = "scripted:reply?text=one+two+three+four+five+six+seven+eight+nine+ten&chunk=4&delay=0.2"
 
@@ -503,33 +505,45 @@ def test_a_failure_in_a_session_is_told_and_can_be_retried(tmp_path: Path) -> No
     assert [turn.state for turn in stored()[1]] == ["complete", "failed", "complete"]
 
 
+def chats(*arguments: str) -> Result:
+    """In this process: each of these commands is short, and starting Python is not."""
+    return CliRunner().invoke(app, ["chats", *arguments])
+
+
 def test_chats_lists_searches_renames_exports_imports_and_deletes(tmp_path: Path) -> None:
-    assert "There is none yet" in whet("chats").stdout
-    whet("chat", "넥타이 하나 주세요", "-m", "scripted:echo")
-    whet("chat", "Straße", "-m", "scripted:echo")
-    listed = json.loads(whet("chats", "--json").stdout)
-    assert [entry["title"] for entry in listed] == ["Straße", "넥타이 하나 주세요"]
-    assert [entry["title"] for entry in json.loads(whet("chats", "search", "STRASSE", "--json").stdout)] == ["Straße"]
-    assert "넥타이" in whet("chats", "search", "하나").stdout
-    street, tie = (entry["id"] for entry in listed)
-    assert whet("chats", "rename", tie, "A  tie").returncode == 0
-    assert "A tie" in whet("chats").stdout
-    shown = json.loads(whet("chats", "show", tie, "--json").stdout)
+    assert "There is none yet" in chats().stdout
+    store = ConversationStore(open_database())
+    tie, street = (store.create(model="scripted:echo", system="Be kind.").id for _ in range(2))
+    for id, text in ((tie, "넥타이 하나 주세요"), (street, "Straße \x1b[31m")):
+        asked = store.add(id, None, user(text))
+        store.add(id, asked.id, assistant(text))
+    listed = json.loads(chats("--json").stdout)
+    assert [entry["id"] for entry in listed] == [street, tie]
+    assert [entry["id"] for entry in json.loads(chats("search", "STRASSE", "--json").stdout)] == [street]
+    assert "Straße ␛[31m" in chats("search", "STRASSE").stdout
+    assert "넥타이" in chats("search", "하나").stdout
+    assert "No conversation holds 'zebra'" in chats("search", "zebra").stdout
+    assert chats("rename", tie, "A  tie").exit_code == 0
+    assert "A tie" in chats("--limit", "2").stdout
+    shown = json.loads(chats("show", tie, "--json").stdout)
     assert [turn["message"]["content"] for turn in shown["turns"]] == ["넥타이 하나 주세요"] * 2
-    assert "넥타이 하나 주세요" in whet("chats", "show", tie).stdout
+    assert "넥타이 하나 주세요" in chats("show", tie).stdout
     path = tmp_path / "all.jsonl"
-    assert whet("chats", "export", "-o", str(path)).returncode == 0
-    assert len(path.read_text(encoding="utf-8").splitlines()) == 2
-    assert "Straße" in whet("chats", "export", street, "--format", "markdown").stdout
-    refused = whet("chats", "delete", tie)
-    assert (refused.returncode, "--yes" in refused.stderr) == (2, True)
-    assert whet("chats", "delete", tie, street, "--yes").returncode == 0
-    assert json.loads(whet("chats", "--json").stdout) == []
-    path.write_text(path.read_text(encoding="utf-8") + "broken\n", encoding="utf-8")
-    imported = whet("chats", "import", str(path), "--json")
-    assert (imported.returncode, len(json.loads(imported.stdout)["added"])) == (1, 2)
-    assert len(json.loads(imported.stdout)["rejected"]) == 1
-    assert whet("chats", "show", "nothing").returncode == 2
+    assert chats("export", "-o", str(path)).exit_code == 0
+    assert [json.loads(line)["messages"][0]["content"] for line in path.read_text("utf-8").splitlines()] == [
+        "Be kind."
+    ] * 2
+    assert "Straße" in chats("export", street, "--format", "markdown").stdout
+    assert "--yes" in str(chats("delete", tie).exception)
+    assert "nothing" in str(chats("show", "nothing").exception)
+    assert chats("delete", tie, street, "--yes").exit_code == 0
+    assert json.loads(chats("--json").stdout) == []
+    path.write_text(path.read_text("utf-8") + "broken\n", encoding="utf-8")
+    imported = chats("import", str(path), "--json")
+    assert imported.exit_code == 1
+    told = json.loads(imported.stdout)
+    assert (len(told["added"]), len(told["rejected"])) == (2, 1)
+    assert [entry["id"] for entry in json.loads(chats("--json").stdout)] == told["added"][::-1]
 
 
 def test_the_embedded_model_is_sent_the_whole_conversation() -> None:

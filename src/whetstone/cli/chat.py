@@ -78,7 +78,12 @@ def chat(
 
         raise UsageError("without a MESSAGE a conversation needs a terminal, and prints no JSON: give a MESSAGE")
 
+    import warnings
+
+    from whetstone.cli.chat_once import notice
     from whetstone.cli.chat_talk import open_talk
+
+    warnings.showwarning = lambda message, *_: notice(str(message))  # without the place in the code
 
     given = {"temperature": temperature, "top_p": top_p, "max_tokens": max_tokens, "seed": seed}
     with open_talk(

@@ -81,9 +81,7 @@ class Interactive:
         try:
             head = self._head()
             if head is not None and head.state == "streaming":
-                raise UsageError(
-                    "another process is writing the last answer: wait for it, or begin anew with /new"
-                )
+                raise UsageError("another process is writing the last answer: wait for it, or begin anew with /new")
             if head is not None and head.message["role"] == "user":
                 self._note("your message before this one has no answer; this one takes its place, it stays as a branch")
                 self._answer(edit(session, head, text))

@@ -59,14 +59,16 @@ def _make_safe(tokens: Sequence[Token]) -> None:
 def settled(text: str) -> int:
     """How many characters of a growing Markdown text make up blocks that later text cannot change.
 
-    The last block may still grow, and so may the last line: neither counts.
+    The last block may still grow. So may the last line, which counts only when it begins with a letter: a digit or a
+    mark may yet become an item of the list above it, or a fence.
     """
-    whole_lines = text[: text.rfind("\n") + 1]
+    begun = text[text.rfind("\n") + 1 :]
+    certain = text if begun.lstrip(" ")[:1].isalpha() else text[: len(text) - len(begun)]
     starts = [
         token.map[0]
-        for token in _block_parser().parse(whole_lines)
+        for token in _block_parser().parse(certain)
         if token.level == 0 and token.map is not None and token.nesting >= 0
     ]
     if len(starts) < 2:
         return 0
-    return sum(len(line) + 1 for line in whole_lines.split("\n")[: starts[-1]])
+    return sum(len(line) + 1 for line in certain.split("\n")[: starts[-1]])
