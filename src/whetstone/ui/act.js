@@ -23,7 +23,7 @@ async function copy(button) {
 
 async function download(button) {
   const { conversation, format } = button.dataset;
-  const { name, text, type, error } = await server.export_conversation(conversation, format);
+  const { name, text, type, error } = await server.export_conversation({ conversation, format });
   if (error) {
     button.textContent = error;
     return;

@@ -3,35 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from whetstone.chat.answer import Answer
-from whetstone.chat.context import DoesNotFitError, Overflow, measure
-from whetstone.chat.session import ChatSession
+from whetstone.chat.context import measure
 from whetstone.chat.store import ConversationStore
 from whetstone.errors import UsageError, WhetstoneError
 from whetstone.models.pool import ModelPool
-from whetstone.types import Options, system, user
-from whetstone.ui import notices, panels, thread
+from whetstone.types import system, user
+from whetstone.ui import chat_begin, notices, panels
+from whetstone.ui.chat_begin import Beginner
 from whetstone.ui.chat_view import ChatView, Updates
 from whetstone.ui.meter import meter_html
-from whetstone.ui.page import PAGE_OF_CONVERSATIONS, SHOWN_ALTERNATIVES, Page, Settings
+from whetstone.ui.page import PAGE_OF_CONVERSATIONS, Page, Settings
 from whetstone.ui.running import Running, RunningAnswers
 
 FOLLOW_SECONDS = 0.06  # between two looks at an answer that is written here
 ELSEWHERE_SECONDS = 0.5  # at one that another program writes to the store
-
-NOTHING: Updates = gr.skip()  # changes no widget
-
-log = logging.getLogger(__name__)
-
-# Begins answers in a session; also a sentence about what could not be begun beside them, or "".
-Starter = Callable[[ChatSession, Settings, Overflow], tuple[tuple[Running, ...], str]]
+NOTHING: Updates = gr.skip()  # changes no widget; Gradio empties the widgets of a generator that ends without a word
 
 
 class ChatActions:
@@ -42,6 +34,7 @@ class ChatActions:
         self._store = store
         self._running = running
         self._view = view
+        self._beginner = Beginner(pool, store, running, view)
         self._do: dict[str, Callable[[Page, Settings, Mapping[str, Any]], Iterator[Updates]]] = {
             "again": self._again,
             "branch": self._branch,
@@ -64,26 +57,23 @@ class ChatActions:
 
     def load(self, page: Page, address: str) -> Updates:
         """The page was opened or reloaded; `address` is the conversation that its address names, "" for none."""
-        if address:
-            return self._opened(page, address)
-        return {**self._view.all(page), self._view.widgets.notice: ""}
+        return self._told(lambda: self._opened(page, address) if address else self._closed(page))
 
     def new(self, page: Page) -> Updates:
         """Begin a conversation."""
-        page.conversation, page.panel, page.doing, page.again = None, None, "", None
-        return {**self._view.all(page), self._view.widgets.notice: ""}
+        return self._told(lambda: self._closed(page))
 
-    def search(self, page: Page, words: str) -> str:
+    def search(self, page: Page, words: str) -> Updates:
         """List the conversations in which something was said."""
         page.search, page.listed = words or "", PAGE_OF_CONVERSATIONS
-        return self._view.sidebar(page)
+        return self._told(lambda: {self._view.widgets.sidebar: self._view.sidebar(page)})
 
     def send(self, page: Page, text: str, *values: Any) -> Iterator[Updates]:
         """Say something."""
         if not text.strip():
             yield {self._view.widgets.notice: notices.said("Nothing was sent: write a message first.")}
             return
-        yield from self._begin(page, Settings(*values), _ask(text), said=text)
+        yield from self._each_told(self._beginner.begin(page, Settings(*values), chat_begin.ask(text), said=text))
 
     def stop(self, page: Page) -> None:
         """Stop the engine; whoever follows the answer shows what came of it."""
@@ -93,15 +83,10 @@ class ChatActions:
         """Something was clicked inside our own HTML; what arrives is not trusted to be well formed."""
         carried = event._data if isinstance(event._data, Mapping) else {}
         action = self._do.get(str(carried.get("do")))
-        yield NOTHING
         if action is None:
+            yield NOTHING
             return
-        try:
-            yield from action(page, Settings(*values), carried)
-        except WhetstoneError as error:
-            yield self._failed(page, str(error), again=False)
-        except Exception as error:
-            yield self._broken(page, error)
+        yield from self._each_told(action(page, Settings(*values), carried))
 
     async def follow(self, page: Page) -> AsyncIterator[Updates]:
         """Show an answer as it grows, until it ends or the page turns to something else."""
@@ -111,19 +96,26 @@ class ChatActions:
         def is_current() -> bool:
             return page.follower == this and page.conversation == conversation
 
-        yield NOTHING  # Gradio empties the widgets of a generator that ends without a word
-        version = -1
-        while is_current() and (answers := self._running.of(conversation)):
-            if (arrived := sum(answer.version for answer in answers)) != version:
-                version = arrived
-                yield {self._view.widgets.live: self._view.live(answers)}
-            await asyncio.sleep(FOLLOW_SECONDS)
-        while is_current() and await asyncio.to_thread(self._is_written_elsewhere, conversation):
-            yield await asyncio.to_thread(self._view.conversation, page)
-            page.shows_writing = True
-            await asyncio.sleep(ELSEWHERE_SECONDS)
-        if is_current() and page.shows_writing:
-            yield await asyncio.to_thread(self._view.all, page)
+        yield NOTHING
+        try:
+            version = -1
+            last: tuple[Running, ...] = ()
+            while is_current() and (answers := self._running.of(conversation)):
+                last = answers
+                if (arrived := sum(answer.version for answer in answers)) != version:
+                    version = arrived
+                    yield {self._view.widgets.live: self._view.live(answers)}
+                await asyncio.sleep(FOLLOW_SECONDS)
+            while is_current() and await asyncio.to_thread(self._is_written_elsewhere, conversation):
+                yield await asyncio.to_thread(self._view.conversation, page)
+                page.shows_writing = True
+                await asyncio.sleep(ELSEWHERE_SECONDS)
+            if is_current() and page.shows_writing:
+                yield await asyncio.to_thread(self._view.all, page)
+            for failure in [answer.failure for answer in last if answer.failure]:
+                yield self._beginner.failed(failure)
+        except WhetstoneError as error:
+            yield self._beginner.failed(str(error))
 
     def meter(self, page: Page, text: str, *values: Any) -> str:
         """How much of the context is taken, if `text` were sent now."""
@@ -134,8 +126,7 @@ class ChatActions:
             if page.conversation is None:
                 told = [system(settings.system)] if settings.system else []
                 return meter_html(measure(model, [*told, user(text)], options))
-            session = self._session(page, settings)
-            return meter_html(session.use(text))
+            return meter_html(self._beginner.session(page, settings).use(text))
         except WhetstoneError as error:
             return notices.said(f"Context: not known ({error})")
 
@@ -177,53 +168,43 @@ class ChatActions:
         yield self._view.conversation(page)
 
     def _branch(self, page: Page, settings: Settings, carried: Mapping[str, Any]) -> Iterator[Updates]:
-        self._session(page, settings).branch(str(carried.get("turn")))
+        self._beginner.session(page, settings).branch(str(carried.get("turn")))
         yield self._view.all(page)
 
     def _version(self, page: Page, settings: Settings, carried: Mapping[str, Any]) -> Iterator[Updates]:
-        self._session(page, settings).open(str(carried.get("turn")))
+        self._beginner.session(page, settings).open(str(carried.get("turn")))
         yield self._view.all(page)
 
     def _pick(self, page: Page, settings: Settings, carried: Mapping[str, Any]) -> Iterator[Updates]:
-        self._session(page, settings).branch(str(carried.get("turn")))
+        self._beginner.session(page, settings).branch(str(carried.get("turn")))
         self._running.choose(page.conversation)
         yield self._view.all(page)
 
     def _retry(self, page: Page, settings: Settings, carried: Mapping[str, Any]) -> Iterator[Updates]:
-        turn = str(carried.get("turn"))
-        with_tokens = bool(carried.get("tokens"))
-
-        def start(session: ChatSession, settings: Settings, overflow: Overflow) -> tuple[tuple[Running, ...], str]:
-            options = session.conversation.options
-            if with_tokens:
-                options = options.model_copy(update={"top_logprobs": SHOWN_ALTERNATIVES})
-            return (Running(session.retry(turn, options=options, overflow=overflow)),), ""
-
-        yield from self._begin(page, settings, start)
+        start = chat_begin.retry(str(carried.get("turn")), with_tokens=bool(carried.get("tokens")))
+        return self._beginner.begin(page, settings, start)
 
     def _edit(self, page: Page, settings: Settings, carried: Mapping[str, Any]) -> Iterator[Updates]:
-        turn, text = str(carried.get("turn")), str(carried.get("text"))
-
-        def start(session: ChatSession, settings: Settings, overflow: Overflow) -> tuple[tuple[Running, ...], str]:
-            return (Running(session.edit(turn, text, overflow=overflow)),), ""
-
-        yield from self._begin(page, settings, start)
+        start = chat_begin.edit(str(carried.get("turn")), str(carried.get("text", "")))
+        return self._beginner.begin(page, settings, start)
 
     def _resume(self, page: Page, settings: Settings, carried: Mapping[str, Any]) -> Iterator[Updates]:
-        turn = str(carried.get("turn"))
-        yield from self._begin(page, settings, _resume(turn, None, with_tokens=False))
+        start = chat_begin.resume(str(carried.get("turn")), None, with_tokens=False)
+        return self._beginner.begin(page, settings, start)
 
     def _continue(self, page: Page, settings: Settings, carried: Mapping[str, Any]) -> Iterator[Updates]:
         turn = self._store.turn(str(carried.get("turn")))
-        index, choice = int(carried["index"]), int(carried["choice"])
         tokens, given = self._running.tokens(turn.id)
+        numbers = [str(carried.get(name)) for name in ("index", "choice")]
+        index, choice = (int(number) if number.isdigit() else len(tokens) for number in numbers)
         if not 0 <= index < len(tokens) or not 0 <= choice < len(tokens[index].top):
             raise UsageError("this token is no longer known: answer again with probabilities")
         before = panels.text_before(turn, tokens, given, index)
         if before is None:
             raise UsageError("this token is part of a character: the answer cannot go on from here")
         prefix = before + tokens[index].top[choice][0]
-        yield from self._begin(page, settings, _resume(turn.id, prefix, with_tokens=True))
+        start = chat_begin.resume(turn.id, prefix, with_tokens=True)
+        yield from self._beginner.begin(page, settings, start)
 
     def _open(self, page: Page, _: Settings, carried: Mapping[str, Any]) -> Iterator[Updates]:
         yield self._opened(page, str(carried.get("conversation")))
@@ -247,87 +228,21 @@ class ChatActions:
         conversation = str(carried.get("conversation"))
         self._running.stop(conversation)
         self._store.delete(conversation)
-        yield self.new(page)
+        yield self._closed(page)
 
-    # Beginning an answer.
+    # What they have in common.
 
-    def _begin(
-        self, page: Page, settings: Settings, start: Starter, *, overflow: Overflow = "refuse", said: str = ""
-    ) -> Iterator[Updates]:
-        """Begin answers, and show that they are under way.
-
-        Args:
-            said: what was written in the message field, which is emptied, and filled again when nothing can begin.
-        """
-        widgets = self._view.widgets
-        if not page.beginning.acquire(blocking=False):
-            yield NOTHING
-            return
-        try:
-            if self._running.of(page.conversation):
-                yield {widgets.notice: notices.said("An answer is being written: stop it first, or wait for its end.")}
-                return
-            page.panel, page.again = None, None
-            yield {
-                widgets.live: thread.waiting_html(said, "Preparing"),
-                widgets.notice: "",
-                **({widgets.box: ""} if said else {}),
-            }
-            yield self._begun(page, settings, start, overflow, said)
-        finally:
-            page.beginning.release()
-
-    def _begun(self, page: Page, settings: Settings, start: Starter, overflow: Overflow, said: str) -> Updates:
-        widgets = self._view.widgets
-        kept = {widgets.box: said} if said else {}
-        is_new = page.conversation is None
-        remark = ""
-        try:
-            session = self._session(page, settings)
-            answers, remark = start(session, settings, overflow)
-            self._running.start(session.conversation.id, answers)
-        except DoesNotFitError as error:
-            notice = notices.does_not_fit(error, self._messages(page))
-            outcome: Updates = {widgets.notice: notice, widgets.live: "", **kept}
-        except WhetstoneError as error:
-            outcome = {**self._failed(page, str(error), again=True), **kept}
-        except Exception as error:
-            outcome = {**self._broken(page, error), **kept}
-        else:
-            notice = notices.failed(remark, again=False) if remark else ""
-            return {**self._view.all(page), widgets.notice: notice}
-        page.again = lambda chosen: self._begin(page, settings, start, overflow=chosen, said=said)
-        if is_new and page.conversation is not None:  # nothing was said in it
-            self._store.delete(page.conversation)
-            page.conversation = None
-        return outcome
-
-    def _session(self, page: Page, settings: Settings) -> ChatSession:
-        """The open conversation, or a new one, with the settings as they are now."""
-        model = settings.model or self._pool.default
-        told = settings.system or ""
-        if page.conversation is None:
-            conversation = self._store.create(model=model, system=told, options=settings.options())
-            page.conversation = conversation.id
-        else:
-            conversation = self._store.get(page.conversation)
-            options = _settle(conversation.options, settings.options())
-            if (conversation.model, conversation.system, conversation.options) != (model, told, options):
-                conversation = self._store.update(conversation.id, model=model, system=told, options=options)
-        return ChatSession(self._store, self._pool, conversation)
-
-    def _messages(self, page: Page) -> list[Any]:
-        """The messages that the indices of a DoesNotFitError point into; only earlier ones are ever dropped."""
-        if page.conversation is None:
-            return []
-        return ChatSession(self._store, self._pool, self._store.get(page.conversation)).messages()
+    def _closed(self, page: Page) -> Updates:
+        """No conversation is open: the next message begins one."""
+        page.conversation, page.panel, page.doing, page.again = None, None, "", None
+        return {**self._view.all(page), self._view.widgets.notice: ""}
 
     def _opened(self, page: Page, id: str) -> Updates:
         try:
             conversation = self._store.get(id)
         except UsageError:
             words = notices.said("The conversation that was asked for does not exist any more.")
-            return {**self.new(page), self._view.widgets.notice: words}
+            return {**self._closed(page), self._view.widgets.notice: words}
         page.conversation, page.panel, page.doing, page.again = conversation.id, None, "", None
         missing = self._view.missing_model(conversation)
         notice = notices.said(missing) if missing else ""
@@ -342,52 +257,20 @@ class ChatActions:
         except UsageError:  # deleted meanwhile
             return False
 
-    def _failed(self, page: Page, words: str, *, again: bool) -> Updates:
-        widgets = self._view.widgets
-        return {widgets.notice: notices.failed(words, again=again), widgets.live: ""}
+    def _told(self, do: Callable[[], Updates]) -> Updates:
+        """What an action shows, or the sentence of its failure."""
+        return next(self._each_told(do() for _ in range(1)))
 
-    def _broken(self, page: Page, error: Exception) -> Updates:
-        log.error("an action of the workbench failed", exc_info=error)
-        words = f"Whetstone made a mistake ({type(error).__name__}: {error}). The server's log tells more."
-        return self._failed(page, words, again=True)
-
-
-def _ask(text: str) -> Starter:
-    def start(session: ChatSession, settings: Settings, overflow: Overflow) -> tuple[tuple[Running, ...], str]:
-        first = session.ask(text, overflow=overflow)
-        if not settings.second:
-            return (Running(first),), ""
+    def _each_told(self, steps: Iterator[Updates]) -> Iterator[Updates]:
+        shown = False
         try:
-            second = _beside(session, first, settings.second, overflow)
+            for step in steps:
+                yield step
+                shown = True
         except WhetstoneError as error:
-            return (Running(first),), f"The second model gives no answer: {error}"
-        session.branch(first.turn.id)
-        return (Running(first), Running(second)), ""
-
-    return start
-
-
-def _beside(session: ChatSession, first: Answer, model: str, overflow: Overflow) -> Answer:
-    parent = first.turn.parent
-    assert parent is not None
-    return session.answer(parent, model=model, overflow=overflow)
-
-
-def _resume(turn: str, prefix: str | None, *, with_tokens: bool) -> Starter:
-    def start(session: ChatSession, settings: Settings, overflow: Overflow) -> tuple[tuple[Running, ...], str]:
-        options = session.conversation.options
-        if with_tokens:
-            options = options.model_copy(update={"top_logprobs": SHOWN_ALTERNATIVES})
-        answer = session.resume(turn, prefix=prefix, options=options, overflow=overflow)
-        return (Running(answer, str(answer.turn.message["content"] or "")),), ""
-
-    return start
-
-
-def _settle(kept: Options, chosen: Options) -> Options:
-    """The options of a conversation, with those that the page has widgets for as they are chosen."""
-    names = ("temperature", "top_p", "max_tokens", "seed", "top_logprobs")
-    changed = {name: getattr(chosen, name) for name in names}
-    if chosen.top_logprobs is not None and kept.top_logprobs is not None:
-        changed["top_logprobs"] = kept.top_logprobs
-    return kept.model_copy(update=changed)
+            yield self._beginner.failed(str(error))
+        except Exception as error:
+            yield self._beginner.broken(error)
+        else:
+            if not shown:
+                yield NOTHING

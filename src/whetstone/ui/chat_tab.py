@@ -71,17 +71,24 @@ def _settings(pool: ModelPool) -> list[gr.components.Component]:
     """The settings, in the order of `page.Settings`."""
     names = list(pool.offered)
     with gr.Row(elem_id="wh-top"):
-        gr.Button("☰", elem_id="wh-side-button", scale=0, min_width=44)
+        gr.Button("Chats", elem_id="wh-side-button", size="sm", scale=0, min_width=60)
         model = gr.Dropdown(
-            names, value=pool.default, label="Model", allow_custom_value=pool.any_spec, scale=1, min_width=140
+            names,
+            value=pool.default,
+            label="Model",
+            allow_custom_value=pool.any_spec,
+            scale=1,
+            min_width=140,
+            elem_id="wh-model",
         )
         second = gr.Dropdown(
             [("None", ""), *((name, name) for name in names)],
             value="",
-            label="Second model, beside it",
+            label="Second model",
             allow_custom_value=pool.any_spec,
             scale=1,
             min_width=140,
+            elem_id="wh-second",
         )
     with gr.Accordion("System prompt and sampling", open=False, elem_id="wh-settings"):
         system = gr.Textbox(label="System prompt", lines=2, max_lines=8)
@@ -119,7 +126,9 @@ def _wire(page: gr.Blocks, actions: ChatActions, widgets: Widgets, new: gr.Butto
     afterwards(bring_in.upload(actions.bring_in, [widgets.page, bring_in, settings[0]], shown, **many))
     widgets.stop.click(actions.stop, widgets.page, None, **many)
     latest: dict[str, Any] = {**quiet, "trigger_mode": "always_last"}
-    widgets.search.input(actions.search, [widgets.page, widgets.search], widgets.sidebar, **latest)
+    widgets.search.input(
+        actions.search, [widgets.page, widgets.search], [widgets.sidebar, widgets.notice, widgets.live], **latest
+    )
     counted = [widgets.box.input, *(setting.input for setting in settings if hasattr(setting, "input"))]
     gr.on(counted, actions.meter, talking, widgets.meter, **latest)
     of_address = "(page, address) => [page, new URLSearchParams(location.search).get('chat') || '']"

@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from whetstone.chat.store import ConversationStore
-from whetstone.errors import UsageError
+from whetstone.errors import WhetstoneError
 from whetstone.ui.sidebar import title_of
 
 
-def exporter(store: ConversationStore) -> Callable[[str, str], dict[str, str]]:
+def exporter(store: ConversationStore) -> Callable[[Any], dict[str, str]]:
     """The function `export_conversation`, under which `act.js` calls it.
 
-    It gives the open branch of a conversation as a file's name, text and media type, or a sentence under "error".
+    It takes `{conversation: id, format: "markdown" or "jsonl"}`, since Gradio hands over one value, and gives the
+    open branch as a file's name, text and media type, or a sentence under "error".
     """
 
-    def export_conversation(id: str, form: str) -> dict[str, str]:
+    def export_conversation(asked: Any) -> dict[str, str]:
         from whetstone.chat.transfer import to_jsonl, to_markdown
 
         try:
-            conversation = store.get(str(id))
+            asked = asked if isinstance(asked, Mapping) else {}
+            conversation = store.get(str(asked.get("conversation")))
             path = store.path(conversation.id)
-        except UsageError as error:
+        except WhetstoneError as error:
             return {"error": str(error)}
         name = file_name(title_of(conversation))
-        if form == "jsonl":
+        if asked.get("format") == "jsonl":
             return {"name": f"{name}.jsonl", "type": "application/jsonl", "text": to_jsonl(conversation, path)}
         return {"name": f"{name}.md", "type": "text/markdown", "text": to_markdown(conversation, path)}
 

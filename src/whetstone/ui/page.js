@@ -1,28 +1,29 @@
 () => {
   const one = (selector) => document.querySelector(selector);
-  const pressIn = (selector) => {
-    const button = one(`${selector}`);
-    if (button && !button.disabled && button.offsetParent !== null) button.click();
-  };
+
+  const isSideOpen = () => one('#wh-chat').classList.contains('wh-side-open');
 
   // Escape stops an answer, or folds the conversations away on a phone.
   document.addEventListener('keydown', (event) => {
     if (event.key !== 'Escape') return;
-    if (document.body.classList.contains('wh-side-open')) side(false);
-    else pressIn('#wh-stop');
+    if (isSideOpen()) side(false);
+    else {
+      const stop = one('#wh-stop');
+      if (stop && stop.offsetParent !== null) stop.click();
+    }
   });
 
   // On a phone the conversations come in over the page.
   function side(open) {
-    document.body.classList.toggle('wh-side-open', open);
+    one('#wh-chat').classList.toggle('wh-side-open', open);
     const button = one('#wh-side-button');
     if (button) button.setAttribute('aria-expanded', String(open));
     if (open) one('#wh-side button')?.focus();
     else if (button && button.offsetParent !== null) button.focus();
   }
   document.addEventListener('click', (event) => {
-    if (event.target.closest('#wh-side-button')) side(!document.body.classList.contains('wh-side-open'));
-    else if (document.body.classList.contains('wh-side-open')) {
+    if (event.target.closest('#wh-side-button')) side(!isSideOpen());
+    else if (isSideOpen()) {
       if (!event.target.closest('#wh-side') || event.target.closest('.wh-open, #wh-new')) side(false);
     }
   });

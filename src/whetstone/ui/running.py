@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 from whetstone.chat.answer import Answer
-from whetstone.errors import ModelError
+from whetstone.errors import ModelError, WhetstoneError
 from whetstone.types import TokenLogprob, Turn
 
 KEPT_PROBABILITIES = 200  # answers whose token probabilities are kept, the newest ones
@@ -19,16 +19,18 @@ class Running:
         reasoning: what the model thought so far.
         tokens: the tokens of the text with their probabilities, where they were asked for.
         prefix: text that the model was given to continue.
+        failure: why it could not be kept; a failure of the model is kept with the turn.
         version: changes when anything has arrived.
     """
 
-    def __init__(self, answer: Answer, prefix: str = "") -> None:
+    def __init__(self, answer: Answer) -> None:
         self._answer = answer
         self.turn_id = answer.turn.id
-        self.text = prefix
+        self.prefix = str(answer.turn.message["content"] or "")
+        self.text = self.prefix
         self.reasoning = ""
         self.tokens: list[TokenLogprob] = []
-        self.prefix = prefix
+        self.failure = ""
         self.version = 0
         self.done = threading.Event()
 
@@ -55,6 +57,8 @@ class Running:
                 self.version += 1
         except ModelError:
             pass  # kept with the turn, which shows it
+        except WhetstoneError as error:
+            self.failure = str(error)
         finally:
             self.done.set()
             self.version += 1
