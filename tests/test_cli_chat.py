@@ -165,6 +165,16 @@ def test_an_endpoint_that_dies_in_mid_stream_leaves_the_partial_text_and_a_sente
     assert "half_stream" in failed["error"]
 
 
+def test_an_endpoint_that_is_not_there_says_so_and_keeps_the_question() -> None:
+    result = whet("chat", "go", "-m", "ollama:nobody?base_url=http://127.0.0.1:9/v1")
+    assert (result.returncode, result.stdout) == (1, "")
+    assert "nothing listens at http://127.0.0.1:9" in result.stderr
+    assert "nothing had arrived" in result.stderr
+    again = whet("chat", "second try", "--continue", "-m", "scripted:echo")
+    assert again.stdout == "second try\n"
+    assert [turn.state for turn in stored()[1]] == ["complete", "failed", "complete", "complete"]
+
+
 def test_a_message_that_could_not_be_sent_leaves_no_empty_conversation(tmp_path: Path) -> None:
     assert whet("chat", "go", "-m", "gguf:/nowhere/model.gguf").returncode == 2
     assert ConversationStore(open_database()).list() == []

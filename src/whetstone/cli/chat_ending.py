@@ -10,15 +10,17 @@ def ending(turn: Turn, *, interactive: bool) -> str:
     """What must be said about how an answer ended; "" where nothing must."""
     again = "/retry asks again" if interactive else "`whet chat --continue` on a terminal, then /retry, asks again"
     on = "/resume goes on where it ended" if interactive else "`whet chat --continue`, then /resume, goes on"
+    arrived = bool(text_of(turn.message).strip())
+    kept = "what had arrived is kept" if arrived else "nothing had arrived"
     if turn.state == "failed":
-        return f"{turn.error}; what had arrived is kept: {again}"
+        return f"{turn.error}; {kept}: {again}"
     if turn.state != "complete":
-        return f"stopped; what had arrived is kept: {again}, {on}"
+        return f"stopped; {kept}: {again}{f', {on}' if arrived else ''}"
     if turn.origin is not None and turn.origin.finish_reason == "length":
         return f"the answer was cut off at the most tokens it may have: {on}"
     if turn.origin is not None and turn.origin.finish_reason == "content_filter":
         return "the provider's filter ended the answer"
-    if not text_of(turn.message).strip():
+    if not arrived:
         return f"the model said nothing: {again}"
     return ""
 

@@ -6,8 +6,6 @@ the clipboard or hide text, and marks that turn the reading direction so that a 
 
 from __future__ import annotations
 
-from typing import Any
-
 _HARMLESS = "\t\n"
 _TURNS_DIRECTION = (*range(0x202A, 0x202F), *range(0x2066, 0x206A))  # embeddings, overrides, isolates
 
@@ -36,12 +34,3 @@ def one_line(text: str, most: int = 0) -> str:
     """The visible text on one line, cut to `most` characters (0: not cut) with an ellipsis."""
     line = " ".join(visible(text).split())
     return line if not most or len(line) <= most else f"{line[: most - 1].rstrip()}…"
-
-
-def visible_values(value: Any) -> Any:
-    """Every text inside lists and dictionaries made visible."""
-    if isinstance(value, str):
-        return visible(value)
-    if isinstance(value, dict):
-        return {visible_values(key): visible_values(entry) for key, entry in value.items()}
-    return [visible_values(entry) for entry in value] if isinstance(value, list | tuple) else value
