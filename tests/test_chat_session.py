@@ -132,13 +132,15 @@ def test_an_endpoint_that_dies_keeps_the_partial_text_and_retry_asks_again(store
     assert said(chat) == [("user", "talk", "complete"), ("assistant", "half of this reply", "complete")]
 
 
-def test_an_answer_that_failed_before_its_first_word_is_not_sent_back(store: ConversationStore) -> None:
+def test_what_was_said_around_an_answer_that_never_began_is_joined(store: ConversationStore) -> None:
     model = ScriptedModel(lambda messages: "Fine.", faults={0: "connection"})
     chat = session(store, model)
     with pytest.raises(ModelConnectionError):
         list(chat.ask("first"))
     read(chat.ask("second"))
-    assert sent(model) == [("user", "first"), ("user", "second")]
+    assert sent(model) == [("user", "first\n\nsecond")]
+    read(chat.ask("third"))
+    assert sent(model) == [("user", "first\n\nsecond"), ("assistant", "Fine."), ("user", "third")]
 
 
 def test_what_was_cut_off_can_be_resumed(store: ConversationStore) -> None:

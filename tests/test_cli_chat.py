@@ -20,8 +20,8 @@ from terminal import PROMPT, WHET, Terminal, terminal
 from whetstone.chat.store import ConversationStore
 from whetstone.cli.chat_commands import Command, read_input
 from whetstone.cli.chat_markdown import settled
-from whetstone.cli.chat_visible import visible
 from whetstone.cli.main import app
+from whetstone.cli.visible import visible
 from whetstone.errors import UnknownNameError
 from whetstone.storage.database import open_database
 from whetstone.types import Conversation, Turn, assistant, user

@@ -51,7 +51,8 @@ class ChatSession:
         """What is sent: the system prompt, and the turns down to `leaf` (None: of the open branch).
 
         What a model thought before it answered is left out, except for a `model` whose template asks for it. So are
-        answers that failed before their first word.
+        answers that failed before their first word; what was said before and after one is joined, because many
+        templates refuse two messages of the user's in a row.
         """
         conversation = self.conversation
         if leaf is None and conversation.head is None:
@@ -60,7 +61,12 @@ class ChatSession:
             turns = self._store.path(self._id, leaf)
         thoughts = bool(getattr(model, "sends_reasoning_back", False))
         told = [system(conversation.system)] if conversation.system else []
-        return told + [_message(turn, thoughts) for turn in turns if not _is_empty(turn)]
+        unanswered = False
+        for turn in turns:
+            if not _is_empty(turn):
+                _say_on(told, _message(turn, thoughts), unanswered)
+            unanswered = _is_empty(turn)
+        return told
 
     def use(self, text: str = "", *, model: str | None = None) -> ContextUse:
         """What the next request would take of the context, if `text` were the message.
@@ -179,7 +185,8 @@ class ChatSession:
             earlier = [system(conversation.system)] if conversation.system else []
         else:
             earlier = self.messages(parent, model=answering)
-        fitting = self._fit(answering, [*earlier, user(text)], chosen, overflow)
+        _say_on(earlier, user(text), parent is not None and _is_empty(self._store.turn(parent)))
+        fitting = self._fit(answering, earlier, chosen, overflow)
         said = self._store.add(self._id, parent, user(text))
         return self._begin(answering, said.id, fitting, chosen)
 
@@ -203,6 +210,15 @@ def _message(turn: Turn, thoughts: bool) -> Message:
     if thoughts and turn.reasoning and message["role"] == "assistant":
         message = {**message, "reasoning_content": turn.reasoning}
     return message
+
+
+def _say_on(told: list[Message], message: Message, unanswered: bool) -> None:
+    """Add a message; to the one before it, when both are the user's and no answer came between them."""
+    last = told[-1] if told else None
+    if unanswered and last is not None and last["role"] == message["role"] == "user":
+        told[-1] = user(f"{last['content']}\n\n{message['content']}")
+    else:
+        told.append(message)
 
 
 def _is_empty(turn: Turn) -> bool:

@@ -12,7 +12,7 @@ from rich.segment import Segment
 from rich.text import Text
 
 from whetstone.cli.chat_markdown import SafeMarkdown, settled
-from whetstone.cli.chat_visible import visible
+from whetstone.cli.visible import visible
 from whetstone.types import Chunk
 
 _REDRAW_SECONDS = 0.08

@@ -14,8 +14,8 @@ from whetstone.cli.chat_ending import ending, left_out
 from whetstone.cli.chat_input import PromptInput
 from whetstone.cli.chat_show import say, show_path, show_stats, show_turns, show_use
 from whetstone.cli.chat_talk import Talk, read_system
-from whetstone.cli.chat_visible import one_line, visible
 from whetstone.cli.chat_writing import write_conversation
+from whetstone.cli.visible import one_line, visible
 from whetstone.errors import UsageError, WhetstoneError
 from whetstone.types import Turn, system, user
 

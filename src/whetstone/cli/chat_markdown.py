@@ -13,7 +13,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from rich.markdown import Markdown
 
-from whetstone.cli.chat_visible import visible
+from whetstone.cli.visible import visible
 
 
 @cache

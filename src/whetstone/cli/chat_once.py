@@ -16,8 +16,8 @@ from whetstone.chat.session import ChatSession
 from whetstone.cli.chat_ending import ending, left_out
 from whetstone.cli.chat_feed import Feed
 from whetstone.cli.chat_talk import Talk
-from whetstone.cli.chat_visible import one_line
 from whetstone.cli.output import as_json
+from whetstone.cli.visible import one_line
 from whetstone.errors import ModelError, UsageError
 from whetstone.types import Turn
 

@@ -12,7 +12,7 @@ from whetstone.chat.context import ContextUse, text_of
 from whetstone.chat.tree import siblings
 from whetstone.cli.chat_display import folded
 from whetstone.cli.chat_markdown import SafeMarkdown
-from whetstone.cli.chat_visible import one_line, visible
+from whetstone.cli.visible import one_line, visible
 from whetstone.types import Turn, Usage
 
 _BAR = 60  # cells of the context meter

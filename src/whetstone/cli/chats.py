@@ -59,8 +59,8 @@ def _list(sought: str, limit: int, json: bool) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from whetstone.cli.chat_visible import one_line
     from whetstone.cli.output import as_json, write_result
+    from whetstone.cli.visible import one_line
 
     with _store() as store:
         found = store.list(sought, limit + 1)
@@ -132,7 +132,7 @@ def delete(
     """Delete conversations with all their branches. They cannot be brought back."""
     import sys
 
-    from whetstone.cli.chat_visible import one_line
+    from whetstone.cli.visible import one_line
     from whetstone.errors import UsageError
 
     with _store() as store:
@@ -185,8 +185,8 @@ def import_(
     from pathlib import Path
 
     from whetstone.chat.transfer import import_conversations
-    from whetstone.cli.chat_visible import one_line
     from whetstone.cli.output import as_json, write_result
+    from whetstone.cli.visible import one_line
     from whetstone.models.spec import parse_spec
 
     with _store() as store:

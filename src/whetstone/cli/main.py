@@ -8,6 +8,7 @@ import sys
 import typer
 
 from whetstone.cli import chat, chats, compare, diff, doctor, models, report, runs, serve
+from whetstone.cli.visible import visible
 from whetstone.errors import WhetstoneError
 
 _INTERRUPTED = 130  # what typer makes of Ctrl-C
@@ -69,5 +70,5 @@ def run() -> None:
 
 def _fail(sentence: str, code: int) -> None:
     sys.stdout.flush()
-    print(f"whet: {sentence}", file=sys.stderr)
+    print(f"whet: {visible(sentence)}", file=sys.stderr)  # it may quote what somebody else's server said
     sys.exit(code)
