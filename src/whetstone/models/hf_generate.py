@@ -113,7 +113,7 @@ def advance(
     logits = batch.start()
     while True:
         ids = [seen(row) for row in live] if sampler.needs_ids else []
-        choices = sampler.choose(logits, [row.generator for row in live], ids)
+        choices = sampler.choose(logits, [row.generator for row in live], ids, [row.ids for row in live])
         share = (time.perf_counter() - started) / sum(row.finish_reason is None for row in live)
         for row, choice in zip(live, choices, strict=True):
             if row.finish_reason is None:

@@ -20,6 +20,7 @@ from whetstone.models.hf_load import Source, content_digest, load_config, load_w
 from whetstone.models.hf_sampling import Sampler, sampling_for, warn_of_unfollowed
 from whetstone.models.hf_text import TextAssembler
 from whetstone.models.hf_tokenizer import FolderTokenizer
+from whetstone.models.reasoning import opens_reasoning, separate_reasoning, separate_reply
 from whetstone.types import Chunk, Message, ModelIdentity, Options, Reply
 
 # Most tokens of a reply when the request does not say: a small model that never ends must not fill its whole context.
@@ -67,6 +68,11 @@ class HfModel:
         return FolderTokenizer(self._source.folder)
 
     @property
+    def sends_reasoning_back(self) -> bool:
+        """Whether the chat template reads the `reasoning_content` of earlier answers."""
+        return "reasoning_content" in self._tokenizer.template
+
+    @property
     def _model(self) -> Any:
         with self._lock:
             if self._closed:
@@ -82,13 +88,17 @@ class HfModel:
             self._loaded = None
 
     def render(self, messages: Sequence[Message], options: Options = Options()) -> str:  # noqa: B008
-        """The exact text that goes into the model."""
+        """The exact text that goes into the model.
+
+        A control token that a message spells shows as itself, and is text to the model: `prompt_ids` gives the ids.
+        """
         return self._tokenizer.render(messages)
 
     def stream(self, messages: Sequence[Message], options: Options = Options()) -> Iterator[Chunk]:  # noqa: B008
         """The reply, a token at a time. Closing the iterator stops the work."""
         sampler = self._sampler(options)
-        yield from self._streamed(self._row(0, self._prompt(messages), options, sampler), sampler)
+        chunks = self._streamed(self._row(0, self.prompt_ids(messages), options, sampler), sampler)
+        yield from separate_reasoning(chunks, starts_inside=self._starts_inside(messages))
 
     def complete(self, prompt: str | Sequence[int], options: Options = Options()) -> Iterator[Chunk]:  # noqa: B008
         """What follows a prompt, a token at a time; see `CompletionModel`."""
@@ -119,7 +129,7 @@ class HfModel:
         rows: dict[int, Row] = {}
         for index, messages in enumerate(conversations):
             try:
-                rows[index] = self._row(index, self._prompt(messages), options, sampler)
+                rows[index] = self._row(index, self.prompt_ids(messages), options, sampler)
             except ModelError as error:
                 if not error.concerns_one_item:
                     raise
@@ -134,7 +144,8 @@ class HfModel:
             for batch in self._plan(prompts, reply):
                 for row, chunk in self._advance([waiting[n] for n in batch], prefix, sampler):
                     if chunk.finish_reason:
-                        yield row.index, row.reply()
+                        inside = self._starts_inside(conversations[row.index])
+                        yield row.index, separate_reply(row.reply(), starts_inside=inside)
 
     def encode(self, text: str, *, special: bool = False) -> list[int]:
         """Token ids of `text`; with `special`, the spelling of a control token becomes that token."""
@@ -154,7 +165,7 @@ class HfModel:
 
     def count_tokens(self, messages: Sequence[Message], options: Options = Options()) -> int:  # noqa: B008
         """Tokens of the prompt that `stream` would send; see `ContextModel`. Loads no weights."""
-        return len(self._prompt(messages))
+        return len(self.prompt_ids(messages))
 
     def _checked_ids(self, ids: Sequence[int]) -> list[int]:
         size = self._tokenizer.size
@@ -210,17 +221,25 @@ class HfModel:
                 "the transformers engine cannot constrain a reply to a JSON schema; use a llama.cpp model (gguf:, "
                 "smollm2) or an endpoint that can"
             )
-        if options.tools:
+        if options.tools and options.tool_choice != "none":
             raise RequestRefusedError(
                 "the transformers engine does not read tool calls out of replies; use an endpoint that does"
             )
         return Sampler(sampling_for(options, self._model.generation_config), self._tokenizer.spelling)
 
-    def _prompt(self, messages: Sequence[Message]) -> list[int]:
-        """The token ids that messages become."""
+    def _starts_inside(self, messages: Sequence[Message]) -> bool:
+        """Whether the template has opened a block of reasoning that the reply goes on in."""
+        return "<think" in self._tokenizer.template and opens_reasoning(self.render(messages))
+
+    def prompt_ids(self, messages: Sequence[Message], options: Options = Options()) -> list[int]:  # noqa: B008
+        """The token ids that `stream` sends for messages.
+
+        Raises:
+            RequestRefusedError: the messages cannot be answered.
+        """
         if self._encoder_decoder and messages and messages[-1]["role"] == "assistant":
             raise RequestRefusedError("an encoder-decoder model cannot continue a reply; end with a user message")
-        prompt = self._tokenizer.encode_prompt(self._tokenizer.render(messages))
+        prompt = self._tokenizer.prompt_ids(messages)
         if not prompt:
             raise RequestRefusedError("the messages hold no text, so there is nothing to answer")
         return prompt

@@ -32,6 +32,8 @@ class Sampling:
         top_k: keep this many tokens; 0 keeps all.
         seed: seed of every row's own generator; None draws one.
         top_logprobs: return log-probabilities with this many alternatives; None returns none.
+        frequency_penalty: what a token's logit loses for each time that it is in the reply.
+        presence_penalty: what a token's logit loses when it is in the reply.
         processors: change one row's logits, given its ids: `(ids (1, n), logits (1, vocabulary)) -> logits`.
     """
 
@@ -40,6 +42,8 @@ class Sampling:
     top_k: int = 0
     seed: int | None = None
     top_logprobs: int | None = None
+    frequency_penalty: float = 0.0
+    presence_penalty: float = 0.0
     processors: tuple[Callable[[Any, Any], Any], ...] = field(default=())
 
 
@@ -87,6 +91,8 @@ def sampling_for(options: Options, generation_config: Any) -> Sampling:
         top_k=config.top_k or 0,
         seed=options.seed,
         top_logprobs=options.top_logprobs,
+        frequency_penalty=options.frequency_penalty or 0.0,
+        presence_penalty=options.presence_penalty or 0.0,
         processors=tuple(processors),
     )
 
@@ -123,13 +129,16 @@ class Sampler:
             generator.manual_seed(self._sampling.seed % 2**63)
         return generator
 
-    def choose(self, logits: Any, generators: Sequence[Any], ids: Sequence[list[int]]) -> list[Choice]:
+    def choose(
+        self, logits: Any, generators: Sequence[Any], ids: Sequence[list[int]], written: Sequence[Sequence[int]]
+    ) -> list[Choice]:
         """One token per row.
 
         Args:
             logits: (rows, vocabulary).
             generators: each row's generator.
             ids: each row's token ids so far, prompt and reply; read only where `needs_ids`.
+            written: of those, the reply's.
         """
         import torch
 
@@ -140,6 +149,8 @@ class Sampler:
             if sampling.processors:
                 rows = zip(logits, ids, strict=True)
                 scores = torch.cat([self._processed(row[None], row_ids) for row, row_ids in rows])
+            if sampling.frequency_penalty or sampling.presence_penalty:
+                scores = self._penalised(scores, written)
             if sampling.temperature == 0:
                 chosen = scores.argmax(-1).tolist()
             else:
@@ -154,6 +165,16 @@ class Sampler:
         tokens = torch.tensor([ids], device=logits.device)
         for processor in self._sampling.processors:
             logits = processor(tokens, logits)
+        return logits
+
+    def _penalised(self, logits: Any, written: Sequence[Sequence[int]]) -> Any:
+        """The logits less the penalties, as OpenAI defines them: the prompt's tokens do not count."""
+        import torch
+
+        logits = logits.clone()
+        for row, reply in enumerate(written):
+            tokens, times = torch.tensor(reply, dtype=torch.long, device=logits.device).unique(return_counts=True)
+            logits[row, tokens] -= self._sampling.frequency_penalty * times + self._sampling.presence_penalty
         return logits
 
     def _draw(self, logits: Any, generator: Any) -> int:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from whetstone.errors import ModelFileError, RequestRefusedError
+from whetstone.tokens.literal import Concealed, Spellings
 from whetstone.types import Message
 
 
@@ -77,14 +79,73 @@ class FolderTokenizer:
         ids: list[int] = tokenizer.encode(text, add_special_tokens=False).ids
         return ids
 
-    def encode_prompt(self, text: str) -> list[int]:
-        """Token ids of a rendered prompt.
+    def prompt_ids(self, messages: Sequence[Message]) -> list[int]:
+        """Token ids of the prompt that messages become: control tokens are the template's alone.
 
-        A chat template writes its own BOS; plain text for a model without a template gets what the tokenizer puts
+        A chat template writes its own BOS; the plain contents of a model without a template get what the tokenizer puts
         around text (a BOS, or T5's closing tag).
+
+        Tokens that the tokenizer does not call special are read in any text, as they are in training: `<think>`, say.
+
+        Raises:
+            RequestRefusedError: see `render`.
         """
-        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=not self.template).ids
-        return ids
+        if not self.template:
+            return self.encode_plain(self.render(messages))
+        concealed = self.spellings.conceal(messages)
+        rendered = self._rendered(messages if concealed is None else concealed.messages)
+        if concealed is None:
+            return self.encode(rendered, special=True)
+        if not concealed.certain and not self.spellings.crosses(rendered, concealed):
+            return self.encode(concealed.restored(rendered), special=True)
+        return self.marked_ids(rendered, concealed)
+
+    def marked_ids(self, rendered: str, concealed: Concealed) -> list[int]:
+        """The ids of a rendered text in which the template's spellings are control tokens, and what stand-ins stand for
+        is not. The whole text goes through the tokenizer at once, so that nothing but that depends on it."""
+        twin, names, ids = self._marked
+        parts = (names[part] if control else part for part, control in self.spellings.split(rendered))
+        encoded = twin.encode(concealed.restored("".join(parts)), add_special_tokens=False).ids
+        return [ids.get(token, token) for token in encoded]
+
+    @cached_property
+    def spellings(self) -> Spellings:
+        """Of the control tokens."""
+        return Spellings(
+            token.content for token in self._tokenizer.get_added_tokens_decoder().values() if token.special
+        )
+
+    @cached_property
+    def _marked(self) -> tuple[Any, dict[str, str], dict[int, int]]:
+        """A twin that knows the control tokens by names that nobody can have written, and none by its spelling; these
+        names by spelling, and the control tokens' ids by the twin's."""
+        from tokenizers import AddedToken, Tokenizer
+
+        twin = Tokenizer.from_str(self._tokenizer.to_str())
+        twin.encode_special_tokens = True
+        secret = secrets.token_hex(16)
+        names: dict[str, str] = {}
+        ids: dict[int, int] = {}
+        for number, token in self._tokenizer.get_added_tokens_decoder().items():
+            if not token.special:
+                continue
+            name = names[token.content] = f"\U000f0000{secret}{number}\U000f0001"
+            twin.add_tokens(
+                [
+                    AddedToken(
+                        name,
+                        single_word=token.single_word,
+                        lstrip=token.lstrip,
+                        rstrip=token.rstrip,
+                        normalized=False,
+                        special=False,
+                    )
+                ]
+            )
+            alias = twin.token_to_id(name)
+            assert alias is not None  # just added
+            ids[alias] = number
+        return twin, names, ids
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of token ids, without control tokens."""
@@ -114,18 +175,24 @@ class FolderTokenizer:
         """The text that the model's chat template makes of messages.
 
         When the last message is the assistant's, the text ends inside that message, to be continued. A model without a
-        template gets the contents of the messages, joined by blank lines.
+        template gets the contents of the messages, joined by blank lines. A control token that a message spells shows
+        as itself, and is text to the model.
 
         Raises:
             RequestRefusedError: the template refuses these messages, or a message holds more than text.
         """
-        if not messages:
-            raise RequestRefusedError("there is no message to answer")
-        plain = [{**message, "content": _text_of(message)} for message in messages]
         if not self.template:
-            return "\n\n".join(str(message["content"]) for message in plain if message["content"])
+            _check_any(messages)
+            texts = (_text_of(message) for message in messages)
+            return "\n\n".join(text for text in texts if text)
+        concealed = self.spellings.conceal(messages)  # as `prompt_ids` does: a template may test what it is given
+        return self._rendered(messages) if concealed is None else concealed.restored(self._rendered(concealed.messages))
+
+    def _rendered(self, messages: Sequence[Message]) -> str:
         import jinja2
 
+        _check_any(messages)
+        plain = [{**message, "content": _text_of(message)} for message in messages]
         continued = messages[-1]["role"] == "assistant"
         try:
             text: str = self._wrapper.apply_chat_template(
@@ -136,6 +203,11 @@ class FolderTokenizer:
                 f"the model's chat template refuses these messages: {_first_line(error)}"
             ) from error
         return text
+
+
+def _check_any(messages: Sequence[Message]) -> None:
+    if not messages:
+        raise RequestRefusedError("there is no message to answer")
 
 
 def _text_of(message: Message) -> str:

@@ -135,11 +135,11 @@ class LlamaCppModel:
             chat = self._chat_for(copy.deepcopy(prompt.messages), options)
             stream = self._spoken(chat.stream(prompt.messages, _seeded(asked)))
         else:
-            stream = self._continued(prompt.ids, asked)
-        chunks = separate_reasoning(stream, starts_inside=opens_reasoning(prompt.text))
+            plain = self._continued(prompt.ids, asked)
+            stream = ReplyStream(separate_reasoning(plain, starts_inside=opens_reasoning(prompt.text)), plain.close)
         if not asked.tools and offers_tools(messages, options):
-            chunks = read_form(chunks, calls_in(messages))
-        return ReplyStream(chunks, stream.close)
+            return ReplyStream(read_form(stream, calls_in(messages)), stream.close)
+        return stream
 
     def complete(self, prompt: str | Sequence[int], options: Options = Options()) -> ReplyStream:  # noqa: B008
         """What follows a prompt, piece by piece; see `CompletionModel`. A json_schema is obeyed.

@@ -17,6 +17,7 @@ from whetstone.models.connections import Cancellation, ConnectionPool, PrepareRe
 from whetstone.models.openai_attempt import Attempt
 from whetstone.models.openai_errors import Failure, Site
 from whetstone.models.openai_wire import MaxTokensField, completion_body, request_body
+from whetstone.models.reasoning import separate_reasoning
 from whetstone.types import Chunk, Message, ModelIdentity, Options
 
 LONGEST_DELAY = 120.0  # seconds; an endpoint that asks for a longer wait is given up at once
@@ -136,7 +137,9 @@ class OpenAIModel:
             if self._continue_body is None:
                 raise RequestRefusedError(f"{self.identity.spec}: this endpoint cannot continue an assistant's message")
             body.update(self._continue_body)
-        return self._asked(body)
+        stream = self._asked(body)
+        # Some servers (ollama) leave the model's own tags in the text.
+        return ReplyStream(separate_reasoning(stream), stream.close)
 
     def complete(
         self,
