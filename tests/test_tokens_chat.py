@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tiny_tokenizer import CHATML, tokenizer_folder
-from whetstone.errors import RequestRefusedError, UsageError
+from whetstone.errors import DataError, RequestRefusedError, UsageError
 from whetstone.tokens.chat import RenderedChat, render_chat
 from whetstone.tokens.sources import load_tokenizer
 from whetstone.tokens.tokenizer import Tokenizer
+from whetstone.tokens.training import training_row
 
 TALK: list[dict[str, Any]] = [
     {"role": "user", "content": "I want to buy a tie"},
@@ -96,6 +97,17 @@ def test_what_the_template_writes_into_an_answer_is_learned(tmp_path: Path) -> N
     )
     chat = render_chat(load_tokenizer(str(tokenizer_folder(tmp_path / "think", thinking))), TALK[:2])
     assert learned(chat) == "<think>\n</think>\nWhich colour?<|im_end|>"
+
+
+def test_rows_of_a_training_set_are_learned_from_their_answers(tiny: Tokenizer) -> None:
+    assert learned(training_row(tiny, {"messages": TALK})) == "Which colour?<|im_end|>42 원<|im_end|>"
+    asked = {"prompt": TALK[:3], "completion": TALK[3:]}
+    assert learned(training_row(tiny, asked)) == "42 원<|im_end|>"
+    text = training_row(tiny, {"prompt": "Price is $", "completion": "42"})
+    assert (learned(text), text.text) == ("42<|im_end|>", "Price is $42<|im_end|>")
+    assert text.ids[:-1] == [*tiny.encode("Price is $").ids, *tiny.encode("42").ids]
+    with pytest.raises(DataError, match="row 7 holds 'question'"):
+        training_row(tiny, {"question": "?"}, "row 7")
 
 
 def test_an_answer_is_continued_inside_itself(tiny: Tokenizer) -> None:

@@ -81,11 +81,15 @@ def render_chat(
     tools: Sequence[Mapping[str, Any]] | None = None,
     add_generation_prompt: bool = False,
     continue_final_message: bool = False,
+    learn_from: int = 0,
     **variables: Any,
 ) -> RenderedChat:
     """A conversation through a model's own template and tokenizer; see `ChatTemplate.render` for the arguments.
 
     No token is added around it: a chat template writes its own BOS.
+
+    Args:
+        learn_from: index of the message from which on answers count as learned.
 
     Raises:
         UsageError: the tokenizer has no chat template.
@@ -100,9 +104,11 @@ def render_chat(
         **variables,
     )
     ids, offsets, pasted = encode_rendered(tokenizer, rendered)
-    regions = rendered.generation_blocks
-    if not template.marks_generation:
-        roles = [str(message.get("role")) for message in messages]
+    if template.marks_generation:
+        begin = min((s.start for s in rendered.spans if (s.message or 0) >= learn_from > 0), default=0)
+        regions = tuple(block for block in rendered.generation_blocks if block[0] >= begin)
+    else:
+        roles = ["" if n < learn_from else str(message.get("role")) for n, message in enumerate(messages)]
         regions = tuple(_learned(rendered, roles, _generation_prompt(template, messages, tools, variables)))
     trained = list(_within(offsets, regions))
     return RenderedChat(rendered.text, rendered.spans, ids, offsets, trained, pasted)
