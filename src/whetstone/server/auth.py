@@ -119,7 +119,7 @@ class Guard:
 
     def _local(self, scope: Scope, headers: Mapping[bytes, str]) -> Response | None:
         server = scope.get("server")
-        host = urlsplit(f"//{headers.get(b'host', '')}").hostname or ""
+        host = _host_name(headers.get(b"host", ""))
         reached = str(server[0]) if server else ""  # "" and paths: a Unix socket, or no socket at all
         if reached and not reached.startswith("/") and not is_loopback(reached):
             return _forbidden("Without a token only this machine is served; start the server with a token")
@@ -130,7 +130,7 @@ class Guard:
     def _own_page(self, headers: Mapping[bytes, str]) -> Response | None:
         """Refuse what another site's page sends through a browser that we trust."""
         origin = headers.get(b"origin")
-        if origin is None or origin in self._origins or urlsplit(origin).netloc == headers.get(b"host"):
+        if origin is None or origin in self._origins or origin.partition("://")[2] == headers.get(b"host"):
             return None
         return _forbidden(
             f"Requests by web pages of {origin} are not allowed; allow that origin when starting the server"
@@ -182,6 +182,14 @@ class Guard:
 
 def _derive(token: str | None, purpose: str) -> str:
     return hmac.new((token or "").encode(), f"whetstone {purpose}".encode(), hashlib.sha256).hexdigest()
+
+
+def _host_name(header: str) -> str:
+    """The name in a Host header, "" when it holds none."""
+    try:
+        return urlsplit(f"//{header}").hostname or ""
+    except ValueError:
+        return ""
 
 
 async def _body(receive: Receive) -> str:

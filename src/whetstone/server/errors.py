@@ -158,13 +158,15 @@ async def _on_http(request: Request, error: Exception) -> Response:
 
 async def _on_invalid(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    first = error.errors()[0]
+    found = error.errors()
+    # Of a field that may be one thing or another, the alternative that was read furthest is the one that was meant.
+    first = max((one for one in found if one["loc"][:2] == found[0]["loc"][:2]), key=lambda one: len(one["loc"]))
     place = [part for part in first["loc"][1:] if not _is_type(part)]
     param = _path(place)
     kind = first["type"]
     if kind == "json_invalid":
-        found = first.get("ctx", {}).get("error", "")
-        return refused(f"The body is no valid JSON: {found} at character {first['loc'][-1]}").response()
+        problem = first.get("ctx", {}).get("error", "")
+        return refused(f"The body is no valid JSON: {problem} at character {first['loc'][-1]}").response()
     if kind == "unsupported":
         return refused(_said(first), first["ctx"]["param"], "unsupported_parameter").response()
     if not place:
@@ -179,10 +181,7 @@ async def _on_invalid(_: Request, error: Exception) -> Response:
 
 
 def _said(error: Mapping[str, Any]) -> str:
-    message = str(error["msg"])
-    if error["type"] == "string_unicode":
-        return "the text holds half a character (a lone surrogate), which no model can read"
-    return message.removeprefix("Value error, ")
+    return str(error["msg"]).removeprefix("Value error, ")
 
 
 _TYPES = {"str", "int", "float", "bool", "none", "ToolChoice", "literal"}

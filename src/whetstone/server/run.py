@@ -53,12 +53,12 @@ def bind(app: FastAPI, host: str, port: int) -> socket.socket:
         UsageError: as for `serve`.
     """
     guard = app.state.guard
+    if not 0 <= port <= 65535:
+        raise UsageError(f"{port} is no port: choose one from 1 to 65535, or 0 for a free one")
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     except (OSError, UnicodeError):
         raise UsageError(f"The host {host!r} cannot be found; use 127.0.0.1 for this machine alone") from None
-    except OverflowError:
-        raise UsageError(f"{port} is no port: choose one from 1 to 65535, or 0 for a free one") from None
     if guard.open:
         if not is_loopback(str(address[0])):
             raise UsageError(

@@ -6,15 +6,38 @@ that asks for nothing. Fields that only serve the caller's bookkeeping are accep
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
 from whetstone.types import Message, Options
 
-Stop = Annotated[str, StringConstraints(min_length=1)]
+
+def _is_text(text: str) -> str:
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise ValueError("the text holds half a character (a lone surrogate), which no model can read") from None
+    return text
+
+
+def _is_json(value: dict[str, Any]) -> dict[str, Any]:
+    try:
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    except UnicodeEncodeError:
+        raise ValueError("a text in it holds half a character (a lone surrogate), which no model can read") from None
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    return value
+
+
+Text = Annotated[str, AfterValidator(_is_text)]
+JsonObject = Annotated[dict[str, Any], AfterValidator(_is_json)]
+Stop = Annotated[Text, StringConstraints(min_length=1)]
 Seed = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 TokenId = Annotated[int, Field(ge=0, lt=2**31)]
 
@@ -98,8 +121,8 @@ class FunctionCall(BaseModel):
 
     model_config = ConfigDict(strict=True)
 
-    name: str
-    arguments: str = Field(description="JSON, as the model wrote it")
+    name: Text
+    arguments: Text = Field(description="JSON, as the model wrote it")
 
 
 class CalledTool(BaseModel):
@@ -107,7 +130,7 @@ class CalledTool(BaseModel):
 
     model_config = ConfigDict(strict=True)
 
-    id: str
+    id: Text
     type: Literal["function"] = "function"
     function: FunctionCall
 
@@ -118,12 +141,13 @@ class ContentPart(BaseModel):
     model_config = ConfigDict(extra="allow", strict=True)
 
     type: str = Field(description="text, or another kind that the model reads")
-    text: str | None = None
+    text: Text | None = None
 
     @model_validator(mode="after")
     def _text_has_text(self) -> ContentPart:
         if self.type == "text" and self.text is None:
             raise ValueError("a part of type text needs the field text")
+        _is_json(self.model_extra or {})
         return self
 
 
@@ -133,11 +157,11 @@ class ChatMessage(BaseModel):
     model_config = ConfigDict(strict=True)
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: str | list[ContentPart] | None = None
-    name: str | None = None
+    content: Text | list[ContentPart] | None = None
+    name: Text | None = None
     tool_calls: list[CalledTool] | None = None
-    tool_call_id: str | None = None
-    reasoning_content: str | None = None
+    tool_call_id: Text | None = None
+    reasoning_content: Text | None = None
 
     @model_validator(mode="after")
     def _is_complete(self) -> ChatMessage:
@@ -173,8 +197,8 @@ class Function(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     name: Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9_.-]{1,64}$")]
-    description: str | None = None
-    parameters: dict[str, Any] | None = Field(None, description="JSON Schema of the arguments")
+    description: Text | None = None
+    parameters: JsonObject | None = Field(None, description="JSON Schema of the arguments")
     strict: bool | None = None
 
 
@@ -211,7 +235,7 @@ class NamedSchema(BaseModel):
 
     name: str
     description: str | None = None
-    json_schema: dict[str, Any] | None = Field(None, alias="schema")
+    json_schema: JsonObject | None = Field(None, alias="schema")
     strict: bool | None = Field(None, description="the schema always holds, whatever this says")
 
 
@@ -339,7 +363,7 @@ class ChatRequest(Sampling):
 class CompletionRequest(Sampling):
     """A request to /v1/completions."""
 
-    prompt: str | list[str] | list[TokenId] | list[list[TokenId]]
+    prompt: Text | list[Text] | list[TokenId] | list[list[TokenId]]
     logprobs: Annotated[int, Field(ge=0, le=5)] | None = None
 
     @model_validator(mode="after")
@@ -366,7 +390,7 @@ class CompletionRequest(Sampling):
 class EmbeddingRequest(Request):
     """A request to /v1/embeddings."""
 
-    input: str | list[str] | list[TokenId] | list[list[TokenId]]
+    input: Text | list[Text] | list[TokenId] | list[list[TokenId]]
     encoding_format: Literal["float", "base64"] | None = None
     dimensions: Annotated[int, Field(ge=1)] | None = None
 
@@ -374,7 +398,7 @@ class EmbeddingRequest(Request):
 class TokenizeRequest(Request):
     """A request to /tokenize."""
 
-    content: str
+    content: Text
     add_special: bool = Field(False, description="put the beginning that the model's prompts have (BOS) in front")
     parse_special: bool = Field(True, description="read the spelling of a control token as that token")
     with_pieces: bool = Field(False, description="give the text of each token beside its id")
