@@ -95,6 +95,10 @@ class Engine:
             raise ClientGoneError
         return found[0]
 
+    def start(self) -> None:
+        """Take requests, again if need be: an app can be started after it was stopped."""
+        self._stopping = False
+
     def stop(self) -> None:
         """End every stream, each with an error that says why. Called in the event loop."""
         self._stopping = True
