@@ -47,6 +47,7 @@ class TransformersPath:
 
         self.name = "transformers"
         self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        self._control = self._tokenizer.all_special_tokens
 
     def prompt(self, messages: Messages) -> Seen:
         return Seen(self._ids(messages, True), self._text(messages, True))
@@ -66,7 +67,8 @@ class TransformersPath:
         return str(self._apply(messages, prompt, tokenize=False))
 
     def _ids(self, messages: Messages, prompt: bool) -> list[int]:
-        return list(self._apply(messages, prompt, tokenize=True, return_dict=False, sanitize_control_tokens=True))
+        spelled = any(token in str(message.get("content")) for message in messages for token in self._control)
+        return list(self._apply(messages, prompt, tokenize=True, return_dict=False, sanitize_control_tokens=spelled))
 
     def _apply(self, messages: Messages, prompt: bool, **how: Any) -> Any:
         try:
