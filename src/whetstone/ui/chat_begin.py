@@ -15,7 +15,7 @@ from whetstone.models.pool import ModelPool
 from whetstone.types import Message, Options
 from whetstone.ui import notices, thread
 from whetstone.ui.chat_view import ChatView, Updates
-from whetstone.ui.page import SHOWN_ALTERNATIVES, Page, Settings
+from whetstone.ui.page import NUMBERS, SHOWN_ALTERNATIVES, Page, Settings
 from whetstone.ui.running import Running, RunningAnswers
 
 log = logging.getLogger(__name__)
@@ -183,7 +183,7 @@ def _remark(begun: Begun) -> str:
 
 def _settle(kept: Options, chosen: Options) -> Options:
     """The options of a conversation, with those that the page has widgets for as they are chosen."""
-    changed = {name: getattr(chosen, name) for name in ("temperature", "top_p", "max_tokens", "seed")}
+    changed = {name: getattr(chosen, name) for name in NUMBERS}
     if (chosen.top_logprobs is None) != (kept.top_logprobs is None):  # the page says whether, not how many
         changed["top_logprobs"] = chosen.top_logprobs
     return kept.model_copy(update=changed)

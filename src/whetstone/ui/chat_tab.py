@@ -12,7 +12,7 @@ from whetstone.models.pool import ModelPool
 from whetstone.ui.chat_actions import ChatActions
 from whetstone.ui.chat_view import ChatView, Widgets
 from whetstone.ui.export import exporter
-from whetstone.ui.page import Page
+from whetstone.ui.page import NUMBERS, Page
 from whetstone.ui.running import RunningAnswers
 from whetstone.ui.thread import Thread, thread_html
 
@@ -93,14 +93,10 @@ def _settings(pool: ModelPool) -> list[gr.components.Component]:
     with gr.Accordion("System prompt and sampling", open=False, elem_id="wh-settings"):
         system = gr.Textbox(label="System prompt", lines=2, max_lines=8)
         with gr.Row():
+            # Not gr.Number, which turns a field that nobody has filled in into 0.
             numbers = [
-                gr.Number(value=None, label=label, step=step, min_width=120, placeholder="the engine's own")
-                for label, step in (
-                    ("Temperature", 0.1),
-                    ("Top p", 0.05),
-                    ("Most tokens of the answer", 1),
-                    ("Seed", 1),
-                )
+                gr.Textbox(label=label, placeholder="the engine's own", max_lines=1, min_width=120)
+                for label in NUMBERS.values()
             ]
         probabilities = gr.Checkbox(False, label="Ask for token probabilities")
     return [model, second, system, *numbers, probabilities]
@@ -126,10 +122,11 @@ def _wire(page: gr.Blocks, actions: ChatActions, widgets: Widgets, new: gr.Butto
     afterwards(bring_in.upload(actions.bring_in, [widgets.page, bring_in, settings[0]], shown, **many))
     widgets.stop.click(actions.stop, widgets.page, None, **many)
     latest: dict[str, Any] = {**quiet, "trigger_mode": "always_last"}
-    widgets.search.input(
+    # Not `input`, which a text that is pasted or dictated does not raise.
+    widgets.search.change(
         actions.search, [widgets.page, widgets.search], [widgets.sidebar, widgets.notice, widgets.live], **latest
     )
-    counted = [widgets.box.input, *(setting.input for setting in settings if hasattr(setting, "input"))]
+    counted = [event for widget in (widgets.box, *settings) if (event := getattr(widget, "change", None))]
     gr.on(counted, actions.meter, talking, widgets.meter, **latest)
     of_address = "(page, address) => [page, new URLSearchParams(location.search).get('chat') || '']"
     afterwards(page.load(actions.load, [widgets.page, widgets.address], shown, js=of_address, **quiet))

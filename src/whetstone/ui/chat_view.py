@@ -14,7 +14,7 @@ from whetstone.models import parse_spec
 from whetstone.models.pool import ModelPool
 from whetstone.types import Conversation, Turn
 from whetstone.ui import panels, thread
-from whetstone.ui.page import Page
+from whetstone.ui.page import NUMBERS, Page
 from whetstone.ui.running import Running, RunningAnswers
 from whetstone.ui.sidebar import sidebar_html
 
@@ -82,10 +82,7 @@ class ChatView:
             conversation.model if self._offers(conversation.model) else self._pool.default,
             gr.skip(),
             conversation.system,
-            options.temperature,
-            options.top_p,
-            options.max_tokens,
-            options.seed,
+            *("" if (value := getattr(options, name)) is None else str(value) for name in NUMBERS),
             options.top_logprobs is not None,
         )
         return dict(zip(self.widgets.settings, values, strict=True))

@@ -49,39 +49,34 @@ class Page:
 
 
 class Settings(NamedTuple):
-    """The settings as the widgets hold them, in the widgets' order."""
+    """The settings as the widgets hold them, in the widgets' order. A number is a text, "" where none is given."""
 
     model: str | None
     second: str | None
     system: str | None
-    temperature: float | None
-    top_p: float | None
-    max_tokens: float | None
-    seed: float | None
+    temperature: str | None
+    top_p: str | None
+    max_tokens: str | None
+    seed: str | None
     probabilities: bool
 
     def options(self) -> Options:
         """The sampling options.
 
         Raises:
-            UsageError: a value is out of range; the sentence names it.
+            UsageError: a value is no number, or out of range; the sentence names it.
         """
-        for name in ("max_tokens", "seed"):
-            value = getattr(self, name)
-            if value is not None and value != int(value):
-                raise UsageError(f"{_WORDS[name]}: {value} is no whole number")
+        given = {name: (getattr(self, name) or "").strip().replace(",", ".") for name in NUMBERS}
         try:
-            return Options(
-                temperature=self.temperature,
-                top_p=self.top_p,
-                max_tokens=None if self.max_tokens is None else int(self.max_tokens),
-                seed=None if self.seed is None else int(self.seed),
-                top_logprobs=SHOWN_ALTERNATIVES if self.probabilities else None,
+            return Options.model_validate(
+                {name: text for name, text in given.items() if text}
+                | {"top_logprobs": SHOWN_ALTERNATIVES if self.probabilities else None}
             )
         except ValidationError as error:
             first = error.errors()[0]
             name = str(first["loc"][0])
-            raise UsageError(f"{_WORDS.get(name, name)}: {first['input']} is wrong: {first['msg']}") from None
+            raise UsageError(f"{NUMBERS.get(name, name)}: {first['input']} is wrong: {first['msg']}") from None
 
 
-_WORDS = {"temperature": "Temperature", "top_p": "Top p", "max_tokens": "Most tokens of the answer", "seed": "Seed"}
+# The sampling options that are numbers, and how they are called on the page.
+NUMBERS = {"temperature": "Temperature", "top_p": "Top p", "max_tokens": "Most tokens of the answer", "seed": "Seed"}
