@@ -7,7 +7,17 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from whetstone.cli import tokens_compare, tokens_corpus, tokens_encode, tokens_show, tokens_vocab
+from whetstone.cli import (
+    tokens_chat,
+    tokens_check,
+    tokens_compare,
+    tokens_corpus,
+    tokens_encode,
+    tokens_mask,
+    tokens_score,
+    tokens_show,
+    tokens_vocab,
+)
 
 _DEFAULT = "show"
 
@@ -36,5 +46,9 @@ app.command("show")(tokens_show.show)
 app.command("compare")(tokens_compare.compare)
 app.command("vocab")(tokens_vocab.vocab)
 app.command("corpus")(tokens_corpus.corpus)
+app.command("chat")(tokens_chat.chat)
+app.command("check")(tokens_check.check)
+app.command("mask")(tokens_mask.mask)
+app.command("score")(tokens_score.score)
 app.command("encode")(tokens_encode.encode)
 app.command("decode")(tokens_encode.decode)

@@ -19,7 +19,7 @@ def mask(
     rows: Annotated[int, typer.Option("--rows", "-n", min=1, help="How many rows to show, drawn at random.")] = 5,
     seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
 ) -> None:
-    """Show what would be learned from random rows of a training set. Exits 1 when a row has nothing to learn.
+    """Show what would be learned from random rows of a training set. Refuses a set of which a row has nothing to learn.
 
     What is learned is underlined; the rest is only read. Every row is checked, not only those that are shown.
     """
