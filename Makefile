@@ -31,6 +31,7 @@ bench: install
 	$(RUN) python benchmarks/harness.py
 	$(RUN) python benchmarks/evaluate.py
 	$(RUN) python benchmarks/chat.py
+	$(RUN) python benchmarks/tokens.py
 
 install: | $(UV)
 	$(FULL)
