@@ -127,19 +127,19 @@ def test_a_link_with_a_wrong_token_lets_nobody_in(guarded: TestClient) -> None:
 
 
 def test_a_browser_without_a_token_is_asked_for_it(guarded: TestClient) -> None:
-    answer = guarded.get("/docs", headers=BROWSER)
-    assert (answer.status_code, answer.headers["location"]) == (303, "/login?next=%2Fdocs")
+    answer = guarded.get("/openapi.json", headers=BROWSER)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/login?next=%2Fopenapi.json")
     page = guarded.get(answer.headers["location"])
     assert page.status_code == 200
-    assert 'value="/docs"' in page.text
+    assert 'value="/openapi.json"' in page.text
     assert "<script" not in page.text
     assert "width=device-width" in page.text
     assert "default-src 'none'" in page.headers["content-security-policy"]
-    wrong = guarded.post("/login", data={"token": "wrong", "next": "/docs"})
+    wrong = guarded.post("/login", data={"token": "wrong", "next": "/openapi.json"})
     assert (wrong.status_code, "not the token" in wrong.text) == (401, True)
-    right = guarded.post("/login", data={"token": TOKEN, "next": "/docs"})
-    assert (right.status_code, right.headers["location"]) == (303, "/docs")
-    assert guarded.get("/docs", headers=BROWSER).status_code == 200
+    right = guarded.post("/login", data={"token": TOKEN, "next": "/openapi.json"})
+    assert (right.status_code, right.headers["location"]) == (303, "/openapi.json")
+    assert guarded.get("/openapi.json", headers=BROWSER).status_code == 200
 
 
 @pytest.mark.parametrize("target", ["https://evil.example", "//evil.example", "/\\evil.example", ""])

@@ -443,6 +443,24 @@ def test_the_embedded_model_keeps_to_a_schema(embedded: Running) -> None:
     assert isinstance(found["in_europe"], bool)
 
 
+def test_the_embedded_model_calls_a_tool_and_reads_its_answer(embedded: Running) -> None:
+    question: Any = {"role": "user", "content": "How many red ties are in stock?"}
+    tool: Any = {
+        "type": "function",
+        "function": {**TIE["function"], "name": "get_stock", "description": "How many of an item the shop has"},
+    }
+    asked: dict[str, Any] = {"model": "smollm2", "tools": [tool], "temperature": 0, "max_tokens": 60}
+    answer = embedded.openai.chat.completions.create(messages=[question], tool_choice="required", **asked)
+    assert answer.choices[0].finish_reason == "tool_calls"
+    message = answer.choices[0].message
+    assert message.tool_calls
+    assert set(json.loads(message.tool_calls[0].function.arguments)) == {"item"}
+    result: Any = {"role": "tool", "tool_call_id": message.tool_calls[0].id, "content": "12"}
+    history: Any = [question, message.model_dump(), result]
+    final = embedded.openai.chat.completions.create(messages=history, **asked)
+    assert "12" in (final.choices[0].message.content or "")
+
+
 def test_the_embedded_model_gives_log_probabilities(embedded: Running) -> None:
     choice = ask(embedded, "Hi", model="smollm2", temperature=0, max_tokens=5, logprobs=True, top_logprobs=3).choices[0]
     tokens = choice.logprobs.content

@@ -10,7 +10,7 @@ from fastapi.middleware.cors import CORSMiddleware
 
 from whetstone.models.pool import ModelPool
 from whetstone.server.auth import Guard
-from whetstone.server.errors import install_handlers
+from whetstone.server.errors import AnswerFailures, install_handlers
 from whetstone.server.limits import BodyLimit, Limits
 from whetstone.server.metrics import CountRequests, Metrics
 from whetstone.server.routes.chat import chat_routes
@@ -54,6 +54,7 @@ def create_app(
     app = FastAPI(
         title="Whetstone",
         summary="Chat with any model through the OpenAI API",
+        docs_url=None,  # these pages run scripts from elsewhere, here with the workbench's cookie
         redoc_url=None,
         lifespan=lifespan,
     )
@@ -65,6 +66,7 @@ def create_app(
         app.include_router(routes(engine))
     paths = frozenset(app.openapi()["paths"])
     # The last one is the outermost.
+    app.add_middleware(AnswerFailures)
     app.add_middleware(BodyLimit, most=limits.body_bytes)
     app.add_middleware(guard.middleware)
     if allowed_origins:

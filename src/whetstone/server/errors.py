@@ -10,6 +10,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from whetstone.errors import (
     BadReplyError,
@@ -137,8 +138,34 @@ def install_handlers(app: FastAPI) -> None:
     """Answer every error in OpenAI's form."""
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)
-    for kind in (ApiError, WhetstoneError, Exception):
+    for kind in (ApiError, WhetstoneError):
         app.add_exception_handler(kind, _on_error)
+
+
+class AnswerFailures:
+    """Answers what nobody foresaw.
+
+    A handler of the framework for every exception would answer it too, and then raise it again, whereupon the server
+    closes the connection under the client's next request.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        begun = False
+
+        async def noting(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noting)
+        except Exception as error:
+            if begun or scope["type"] != "http":
+                raise
+            await as_api_error(error).response()(scope, receive, send)
 
 
 async def _on_error(_: Request, error: Exception) -> Response:
@@ -148,7 +175,7 @@ async def _on_error(_: Request, error: Exception) -> Response:
 async def _on_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     said = {
-        404: f"There is nothing at {request.url.path}; the API is under /v1, and /docs lists it",
+        404: f"There is nothing at {request.url.path}; the API is under /v1, and /openapi.json lists it",
         405: f"{request.url.path} does not take {request.method}",
         400: "The body cannot be read as JSON in UTF-8",
     }

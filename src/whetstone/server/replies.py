@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from whetstone.server.schemas import CalledTool
+from whetstone.server.messages import CalledTool
 
 
 class ModelCard(BaseModel):
