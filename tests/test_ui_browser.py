@@ -12,8 +12,8 @@ pytest.importorskip("gradio", reason="needs the extra `serve`")
 pytest.importorskip("playwright", reason="needs playwright")
 
 from playwright.sync_api import BrowserContext, expect
-from tests.browser import Chat, browsing, chromium, serving
 
+from browser import Chat, browsing, chromium, serving
 from whetstone.chat.store import ConversationStore
 from whetstone.storage.database import open_database
 from whetstone.types import ModelIdentity, Options, user
