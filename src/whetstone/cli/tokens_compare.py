@@ -28,7 +28,7 @@ def compare(
     from rich.console import Console
 
     from whetstone.cli.output import as_json, write_result
-    from whetstone.cli.tokens_input import text_of, tokenizers_of
+    from whetstone.cli.tokens_input import mistakes, text_of, tokenizers_of
     from whetstone.errors import UsageError
     from whetstone.tokens.compare import compare_tokenizers
 
@@ -36,7 +36,8 @@ def compare(
     if len(set(tokenizer or ())) < 2:
         raise UsageError("name at least two tokenizers to compare: -t smollm2 -t ./folder")
     tokenizers = tokenizers_of(tokenizer)
-    comparison = compare_tokenizers(tokenizers, given)
+    with mistakes():
+        comparison = compare_tokenizers(tokenizers, given)
     encodings = [each.encode(given) for each in tokenizers]
     if json:
         write_result("-", as_json(_as_values(tokenizers, given, encodings, comparison)))

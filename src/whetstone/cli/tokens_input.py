@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -28,6 +30,21 @@ def tokenizers_of(names: list[str] | None) -> list[Tokenizer]:
     from whetstone.tokens.sources import DEFAULT, load_tokenizer
 
     return [load_tokenizer(name) for name in dict.fromkeys(names or [DEFAULT])]
+
+
+@contextmanager
+def mistakes() -> Iterator[None]:
+    """Here a text or an id that a tokenizer refuses is what the user gave, and no item of a longer work.
+
+    Raises:
+        UsageError: it was refused.
+    """
+    from whetstone.errors import RequestRefusedError, UsageError
+
+    try:
+        yield
+    except RequestRefusedError as error:
+        raise UsageError(str(error)) from None
 
 
 def text_of(text: str | None, file: Path | None) -> str:

@@ -90,6 +90,11 @@ def _raised(cell: Cell) -> str:
     return str(cell.tokens).translate(_COUNTS) if cell.tokens > 1 else ""
 
 
+def counted(number: int, noun: str) -> str:
+    """ "1 token", "2,000 tokens"."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def ratio(value: float | None, digits: int = 2) -> str:
     """A number for a table; a dash where there is none."""
     return "–" if value is None else f"{value:.{digits}f}"

@@ -40,14 +40,15 @@ def show(
     from rich.console import Console
 
     from whetstone.cli.output import as_json, write_result
-    from whetstone.cli.tokens_input import text_of, tokenizers_of
+    from whetstone.cli.tokens_input import mistakes, text_of, tokenizers_of
     from whetstone.tokens.pieces import pieces
     from whetstone.tokens.tokenizer_roundtrip import round_trips
 
     given = text_of(text, file)
     found = []
     for each in tokenizers_of(tokenizer):
-        shown = pieces(each, given, special=special, add_special_tokens=add_special_tokens)
+        with mistakes():
+            shown = pieces(each, given, special=special, add_special_tokens=add_special_tokens)
         found.append((each, shown, round_trips(each, given, special=special)))
     if json:
         views = [_as_values(each, shown, trip) for each, shown, trip in found]
@@ -99,11 +100,13 @@ def _print(
 ) -> None:
     from rich.text import Text
 
-    from whetstone.cli.tokens_render import KINDS, LEGEND, piece_lines, ratio
+    from whetstone.cli.tokens_render import KINDS, LEGEND, counted, piece_lines, ratio
     from whetstone.tokens.pieces import visible_text
 
     sizes = _sizes(text)
-    counts = f"{len(shown):,} tokens, {sizes['characters']:,} characters, {sizes['words']:,} words"
+    counts = ", ".join(
+        (counted(len(shown), "token"), counted(sizes["characters"], "character"), counted(sizes["words"], "word"))
+    )
     if sizes["words"]:
         counts += f"; {ratio(len(shown) / sizes['words'])} tokens per word"
     console.print(Text(tokenizer.name, "bold").append(f"  {counts}", "not bold"))

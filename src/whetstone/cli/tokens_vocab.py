@@ -30,7 +30,7 @@ def vocab(
     from rich.console import Console
 
     from whetstone.cli.output import as_json, write_result
-    from whetstone.cli.tokens_input import tokenizers_of
+    from whetstone.cli.tokens_input import mistakes, tokenizers_of
     from whetstone.errors import UsageError
     from whetstone.tokens.vocabulary import search
 
@@ -48,7 +48,8 @@ def vocab(
             if not json:
                 _print_facts(console, facts)
             continue
-        found = list(search(each, query, by=chosen[0] if chosen else "text"))
+        with mistakes():
+            found = list(search(each, query, by=chosen[0] if chosen else "text"))
         views.append(
             {"tokenizer": each.name, "found": len(found), "tokens": [_as_values(entry) for entry in found[:limit]]}
         )
@@ -72,10 +73,10 @@ def _print_found(console: Console, tokenizer: Tokenizer, found: list[Entry], lim
     from rich.table import Table
     from rich.text import Text
 
-    from whetstone.cli.tokens_render import EVEN, KINDS
+    from whetstone.cli.tokens_render import EVEN, KINDS, counted
     from whetstone.tokens.pieces import visible_text
 
-    console.print(Text(tokenizer.name, "bold").append(f"  {len(found):,} tokens found", "not bold"))
+    console.print(Text(tokenizer.name, "bold").append(f"  {counted(len(found), 'token')} found", "not bold"))
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("id", justify="right")
     for column in ("token", "spelling", "bytes", "kind"):

@@ -12,7 +12,8 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+from unicodedata import is_normalized
 
 import tokenizers
 from tokenizers import processors
@@ -121,6 +122,11 @@ class JsonTokenizer:
     def eos_id(self) -> int | None:
         found = self._role("eos_token")
         return self.end_ids[0] if found is None and self.end_ids else found
+
+    @cached_property
+    def unk_id(self) -> int | None:
+        spelling = getattr(self.engine.model, "unk_token", None)
+        return self._role("unk_token") if spelling is None else self.engine.token_to_id(spelling)
 
     def _role(self, role: str) -> int | None:
         spelling = self.special_tokens.get(role)
@@ -238,7 +244,7 @@ class JsonTokenizer:
             settle_suffix(offsets, len(self.suffix_ids), len(text))
         if self._prepended is not None:
             release_prepended(ids, offsets, self._prepended)
-        if self._composes and not text.isascii():
+        if self._composes and not is_normalized(self._composes, text):
             cover_marks(text, offsets)
         return Encoding(ids, offsets)
 
@@ -253,8 +259,10 @@ class JsonTokenizer:
         return None
 
     @cached_property
-    def _composes(self) -> bool:
-        return any(step["type"] in _COMPOSES for step in steps_of(self.pipeline["normalizer"]))
+    def _composes(self) -> Literal["NFC", "NFKC"] | None:
+        """The Unicode form in which a text is as it would be after normalising, as far as marks go."""
+        kinds = {step["type"] for step in steps_of(self.pipeline["normalizer"])}
+        return None if not kinds & _COMPOSES else "NFC" if kinds & _COMPOSES == {"NFC"} else "NFKC"
 
 
 def _keep_spaces_in_offsets(engine: tokenizers.Tokenizer, state: Any) -> None:

@@ -86,7 +86,6 @@ class SentencePieceTokenizer:
         }
         marked = {role: processor.id_to_piece(id) for role, id in own.items() if id >= 0}
         self.special_tokens: Mapping[str, str] = dict(special_tokens) if special_tokens else marked
-        self._own = own
         self._prefix = (self.bos_id,) if add_bos and self.bos_id is not None else ()
         self._suffix = (self.eos_id,) if add_eos and self.eos_id is not None else ()
 
@@ -115,6 +114,11 @@ class SentencePieceTokenizer:
     @cached_property
     def eos_id(self) -> int | None:
         return self._role("eos_token")
+
+    @cached_property
+    def unk_id(self) -> int | None:
+        found = self.processor.unk_id()
+        return found if found >= 0 else None
 
     def _role(self, role: str) -> int | None:
         spelling = self.special_tokens.get(role)
@@ -181,7 +185,7 @@ class SentencePieceTokenizer:
     def decode(self, ids: Sequence[int], *, skip_special: bool = False) -> str:
         texts: list[str] = []
         run: list[int] = []
-        marks = {token.id: token for token in self.added if token.id != self._own["unk_token"]}
+        marks = {token.id: token for token in self.added if token.id != self.unk_id}
         for id in ids:
             if not 0 <= id < self._size and id not in self._further:
                 raise unknown_id(id, self.name, self.vocab_size)

@@ -76,12 +76,12 @@ def load_tokenizer(source: str) -> Tokenizer:
     if source.startswith(_TIKTOKEN):
         return _tiktoken(source, source.removeprefix(_TIKTOKEN))
     path = Path(source).expanduser()
-    if path.is_dir():
+    if source and path.is_dir():
         return _folder(path, source)
     if path.is_file() or path.suffix.lower() in (".json", ".model", ".gguf", ".tiktoken"):
         return _file(path, source)
     shelf = shelf_folder()
-    if shelf is not None and source not in ("", ".", "..") and (shelf / source).is_dir():
+    if shelf is not None and source and (shelf / source).is_dir():
         return _folder(shelf / source, source)
     if ".tiktoken?" in source:
         return _tiktoken(source, source)

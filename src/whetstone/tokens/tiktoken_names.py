@@ -109,7 +109,7 @@ def encoding_named(name: str) -> tuple[str, NamedEncoding]:
     Raises:
         UnknownNameError: neither is known.
     """
-    bare = name.removeprefix("ft:")
+    bare = name.removeprefix("ft:").partition(":")[0]  # a tuned model is ft:BASE:OWNER:…
     if bare in ENCODINGS:
         return bare, ENCODINGS[bare]
     fitting = [beginning for beginning in _MODELS if bare == beginning or bare.startswith(f"{beginning}-")]

@@ -66,6 +66,7 @@ class Tokenizer(Protocol):
         control: spellings of all control tokens.
         bos_id: begin of text; None where the vocabulary has none.
         eos_id: end of text, likewise.
+        unk_id: what stands for text that the vocabulary has no token for, likewise.
         prefix_ids: what `add_special_tokens` puts before a text.
         suffix_ids: what it puts after it.
         adds_bos: whether it puts something before.
@@ -92,6 +93,8 @@ class Tokenizer(Protocol):
     def bos_id(self) -> int | None: ...
     @property
     def eos_id(self) -> int | None: ...
+    @property
+    def unk_id(self) -> int | None: ...
     @property
     def prefix_ids(self) -> tuple[int, ...]: ...
     @property

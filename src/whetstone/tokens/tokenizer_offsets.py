@@ -22,9 +22,14 @@ def settle_suffix(offsets: Offsets, suffix: int, length: int) -> None:
 
 def release_prepended(ids: list[int], offsets: Offsets, space: int) -> None:
     """Let a lone space token that claims the next token's first character have no text."""
-    for index in range(len(ids) - 1):
-        if ids[index] == space and offsets[index][0] == offsets[index + 1][0]:
-            start = offsets[index][0]
+    index, last = -1, len(ids) - 1
+    while True:
+        try:
+            index = ids.index(space, index + 1, last)  # a loop over all tokens would cost as much as encoding
+        except ValueError:
+            return
+        start = offsets[index][0]
+        if start == offsets[index + 1][0]:
             offsets[index] = (start, start)
 
 

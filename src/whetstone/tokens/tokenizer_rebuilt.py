@@ -135,7 +135,9 @@ def _pipeline_of(engine: Any) -> dict[str, Any]:
     from whetstone.tokens.json_tokenizer import pipeline
 
     parts = pipeline(engine)
-    if (parts["post_processor"] or {}).get("type") == "ByteLevel":  # it only trims offsets
+    after = parts["post_processor"] or {}
+    # The one only trims offsets, and the other puts nothing around a text.
+    if after.get("type") == "ByteLevel" or (after.get("type") == "TemplateProcessing" and not after["special_tokens"]):
         parts["post_processor"] = None
     return parts
 

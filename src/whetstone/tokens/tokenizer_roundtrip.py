@@ -55,13 +55,8 @@ def round_trips(tokenizer: Tokenizer, text: str, *, special: bool = False) -> Ro
     if decoded == text:
         return RoundTrip(True, decoded)
     changes = tuple(_changes(text, decoded))
-    unknown = _unknown_id(tokenizer)
-    return RoundTrip(False, decoded, changes, tuple(_reasons(text, decoded, changes, unknown in ids)))
-
-
-def _unknown_id(tokenizer: Tokenizer) -> int | None:
-    spelling = tokenizer.special_tokens.get("unk_token")
-    return next((token.id for token in tokenizer.added if token.text == spelling), None)
+    unknown = tokenizer.unk_id in ids
+    return RoundTrip(False, decoded, changes, tuple(_reasons(text, decoded, changes, unknown)))
 
 
 def _changes(text: str, decoded: str) -> list[Change]:
@@ -82,7 +77,8 @@ def _changes(text: str, decoded: str) -> list[Change]:
 
 def _reasons(text: str, decoded: str, changes: tuple[Change, ...], unknown: bool) -> list[str]:
     reasons = []
-    if unknown:
+    lost = any(change.before.strip() and not change.after for change in changes)
+    if unknown or lost:
         reasons.append("the vocabulary has no token for some of it")
     if decoded == unicodedata.normalize("NFC", text):
         reasons.append("it is brought to the composed Unicode form (NFC)")
