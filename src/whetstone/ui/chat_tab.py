@@ -78,7 +78,7 @@ def _settings(pool: ModelPool) -> list[gr.components.Component]:
             label="Model",
             allow_custom_value=pool.any_spec,
             scale=1,
-            min_width=140,
+            min_width=115,
             elem_id="wh-model",
         )
         second = gr.Dropdown(
@@ -87,7 +87,7 @@ def _settings(pool: ModelPool) -> list[gr.components.Component]:
             label="Second model",
             allow_custom_value=pool.any_spec,
             scale=1,
-            min_width=140,
+            min_width=115,
             elem_id="wh-second",
         )
     with gr.Accordion("System prompt and sampling", open=False, elem_id="wh-settings"):

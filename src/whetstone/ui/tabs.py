@@ -14,7 +14,7 @@ from whetstone.models.pool import ModelPool
 BuildTab = Callable[[gr.Blocks, ModelPool, ConversationStore], None]
 
 # Name, and "module:function" of type BuildTab; in the order in which they stand.
-TABS = (("Chat", "whetstone.ui.chat_tab:build_chat"),)
+TABS = (("Chat", "whetstone.ui.chat_tab:build_chat"), ("Tokens", "whetstone.ui.tokens_tab:build_tokens"))
 
 
 def build_tab(where: str) -> BuildTab:

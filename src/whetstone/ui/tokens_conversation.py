@@ -84,9 +84,7 @@ def render(tokenizer: Tokenizer, asked: Mapping[str, Any]) -> RenderedChat:
         raise DataError(f"the conversation cannot be rendered: {error}") from None
 
 
-def conversation_view(
-    tokenizers: Mapping[str, Tokenizer], asked: Mapping[str, Any]
-) -> tuple[str, dict[str, Facts]]:
+def conversation_view(tokenizers: Mapping[str, Tokenizer], asked: Mapping[str, Any]) -> tuple[str, dict[str, Facts]]:
     """For each tokenizer the rendered conversation or the sentence with which it is refused; differences of the first
     two; and the facts of the pieces, by the names of their boxes."""
     html: list[str] = []

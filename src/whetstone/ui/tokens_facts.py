@@ -73,7 +73,7 @@ def _prices(tokenizers: Mapping[str, Tokenizer]) -> str:
     for name, each in tokenizers.items():
         cut = cut_prices(each)
         cells = "".join(
-            f'<td>{"".join(f"<i>{escape(part)}</i>" for part in cut[price])} <small>{len(cut[price])}</small></td>'
+            f"<td>{''.join(f'<i>{escape(part)}</i>' for part in cut[price])} <small>{len(cut[price])}</small></td>"
             for price in PRICES
         )
         rows.append(f'<tr><th scope="row">{escape(name)}</th>{cells}</tr>')

@@ -34,7 +34,9 @@ def rows_view(tokenizer: Tokenizer, text: str, seed: int) -> tuple[str, dict[str
     lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
     if not lines:
         raise DataError("there are no rows: paste JSONL, one row of training data a line")
-    chats = [(number, training_row(tokenizer, row := _row(number, line), f"line {number}"), row) for number, line in lines]
+    chats = [
+        (number, training_row(tokenizer, row := _row(number, line), f"line {number}"), row) for number, line in lines
+    ]
     drawn = sorted(random.Random(seed).sample(range(len(chats)), min(SHOWN, len(chats))))
     html, facts, kinds = [], {}, set()
     for index in drawn:
@@ -43,7 +45,7 @@ def rows_view(tokenizer: Tokenizer, text: str, seed: int) -> tuple[str, dict[str
         facts[f"line {number}"] = shown.facts
         kinds |= {span.kind for span in chat.spans}
         html.append(
-            f'<section><h3>Line {number}: {sum(chat.trained):,} of {len(chat.ids):,} tokens are learned</h3>'
+            f"<section><h3>Line {number}: {sum(chat.trained):,} of {len(chat.ids):,} tokens are learned</h3>"
             f'<div data-facts="line {number}">{shown.html}</div></section>'
         )
     return _summary([chat for _, chat, _ in chats], [n for n, chat, _ in chats if not any(chat.trained)]) + legend(
@@ -63,7 +65,9 @@ def _row(number: int, line: str) -> dict[str, object]:
 
 def _summary(chats: list[RenderedChat], empty: list[int]) -> str:
     learned, total = sum(sum(chat.trained) for chat in chats), sum(len(chat.ids) for chat in chats)
-    words = f"{len(chats):,} rows, {total:,} tokens, of which {learned:,} would be learned ({learned / max(1, total):.0%})."
+    words = (
+        f"{len(chats):,} rows, {total:,} tokens, of which {learned:,} would be learned ({learned / max(1, total):.0%})."
+    )
     refused = ""
     if empty:
         named = ", ".join(map(str, empty[:10])) + (", …" if len(empty) > 10 else "")

@@ -49,7 +49,9 @@ def text_view(
     sections = "".join(_section(name, tokenizers[name], text, part, special) for name, part in drawn.items())
     together = ""
     if len(encodings) > 1 and text:
-        plain = encodings if not add_special_tokens else {n: t.encode(text, special=special) for n, t in tokenizers.items()}
+        plain = (
+            encodings if not add_special_tokens else {n: t.encode(text, special=special) for n, t in tokenizers.items()}
+        )
         together = f"<section><h3>Side by side</h3>{aligned_html(text, plain, ALIGNED)}</section>"
     return f"{_sizes(text)}{_table(rows)}{sections}{_legend(sections)}{together}", {
         name: part.facts for name, part in drawn.items()
