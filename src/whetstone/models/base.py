@@ -62,6 +62,13 @@ class RenderingModel(Protocol):
 
 
 @runtime_checkable
+class PromptModel(RenderingModel, Protocol):
+    """A model that can also show the very token ids that `stream` sends."""
+
+    def prompt_ids(self, messages: Sequence[Message], options: Options = ...) -> list[int]: ...
+
+
+@runtime_checkable
 class BatchModel(Protocol):
     """A model that answers many conversations faster together than one by one (transformers)."""
 

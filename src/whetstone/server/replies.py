@@ -167,6 +167,7 @@ class Prompt(BaseModel):
     """Messages as the text that the model is sent."""
 
     prompt: str
+    tokens: list[int] | None = None
 
 
 class Health(BaseModel):

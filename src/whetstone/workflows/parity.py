@@ -9,7 +9,7 @@ from pathlib import Path as FilePath
 from typing import Any, cast
 
 from whetstone.errors import DataError, ModelConnectionError, RequestRefusedError, UsageError
-from whetstone.models import ChatModel, TokenizingModel, load_model
+from whetstone.models import PromptModel, load_model
 from whetstone.tokens.chat import render_chat
 from whetstone.tokens.parity import CONVERSATIONS, Facts, Finding, Messages, Path, Seen, check
 from whetstone.tokens.sources import load_tokenizer
@@ -82,9 +82,9 @@ class TransformersPath:
 class EnginePath:
     """A model that runs here, with its engine's own template and tokenizer."""
 
-    def __init__(self, spec: str, model: ChatModel) -> None:
-        self.name = f"{spec} ({model.identity.engine})"
-        self._model: Any = model
+    def __init__(self, spec: str, model: PromptModel, engine: str) -> None:
+        self.name = f"{spec} ({engine})"
+        self._model = model
 
     def prompt(self, messages: Messages) -> Seen:
         told = [cast("Message", dict(message)) for message in messages]
@@ -97,7 +97,7 @@ class EnginePath:
 class ServerPath:
     """A running server with llama.cpp's routes /apply-template and /tokenize: its own, or `whet serve`.
 
-    Its ids are those of a prompt sent as text: BOS added where the server adds it.
+    Its ids are those of a prompt sent as text, BOS added where the server adds it; `whet serve` tells the very ids.
     """
 
     def __init__(self, url: str) -> None:
@@ -105,7 +105,10 @@ class ServerPath:
         self._url = url.rstrip("/").removesuffix("/v1")
 
     def prompt(self, messages: Messages) -> Seen:
-        text = str(self._post("/apply-template", {"messages": list(messages)})["prompt"])
+        rendered = self._post("/apply-template", {"messages": list(messages)})
+        text = str(rendered["prompt"])
+        if rendered.get("tokens"):  # `whet serve`
+            return Seen([int(token) for token in rendered["tokens"]], text)
         asked = {"content": text, "add_special": True, "parse_special": True}
         return Seen([int(token) for token in self._post("/tokenize", asked)["tokens"]], text)
 
@@ -211,8 +214,8 @@ def _own_paths(source: str, tokenizer: Tokenizer, open_things: ExitStack) -> Ite
         spec = source if source.startswith(_ENGINES) else f"gguf:{source}"
         model = load_model(spec)
         open_things.callback(model.close)
-        if isinstance(model, TokenizingModel):
-            yield EnginePath(spec, model)
+        if isinstance(model, PromptModel):
+            yield EnginePath(spec, model, model.identity.engine)
     elif (folder := FilePath(tokenizer.source)).is_dir() or (folder := folder.parent).is_dir():
         import importlib.util
 

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from fastapi import APIRouter, Request, Response
 
-from whetstone.models import ChatModel, RenderingModel, TokenizingModel
+from whetstone.models import ChatModel, PromptModel, RenderingModel, TokenizingModel
 from whetstone.server import replies
 from whetstone.server.documented import ERRORS
 from whetstone.server.encoding import dumps
@@ -56,14 +56,20 @@ def token_routes(engine: Engine) -> APIRouter:
 
     @router.post("/apply-template", response_model=None, responses={200: {"model": replies.Prompt}})
     async def apply_template(body: TemplateRequest, request: Request) -> Response:
-        """The text that a model is sent for a conversation, up to where its reply begins."""
+        """The text that a model is sent for a conversation, up to where its reply begins, and its token ids.
+
+        The ids are not always those of the text: a control token that a message spells is sent as text.
+        """
         options = Options(tools=tuple(tool.model_dump(exclude_none=True) for tool in body.tools or ()))
         messages = [message.as_message() for message in body.messages]
 
         def question(found: ChatModel, model: str) -> dict[str, Any]:
             if not isinstance(found, RenderingModel):
                 raise refused(f"{model} does not show its template", "model")
-            return {"prompt": found.render(messages, options)}
+            told: dict[str, Any] = {"prompt": found.render(messages, options)}
+            if isinstance(found, PromptModel):
+                told["tokens"] = found.prompt_ids(messages, options)
+            return told
 
         return await ask(request, body.model, question)
 
