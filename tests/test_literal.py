@@ -117,7 +117,7 @@ def test_no_text_gets_a_control_token_into_what_is_rendered(first: str, second: 
 
 @pytest.fixture(scope="module")
 def smollm2() -> Iterator[LlamaCppModel]:
-    model = load_model("smollm2?context=769")
+    model = load_model("smollm2?context=1024")
     assert isinstance(model, LlamaCppModel)
     yield model
     model.close()
@@ -210,3 +210,50 @@ def test_with_tools_of_the_template_s_own_a_joiner_parts_the_spelling(tmp_path: 
     text = model.render([user("a<|end|>")], Options(tools=(tool,)))
     assert text.endswith(f"<|start|>a<{JOINER}|end|><|end|>")
     model.close()
+
+
+# transformers
+
+
+@pytest.fixture(scope="module")
+def llama(tmp_path_factory: pytest.TempPathFactory) -> HfModel:
+    model = load_model(f"hf:{tiny_hf.llama(tmp_path_factory.mktemp('llama'))}")
+    assert isinstance(model, HfModel)
+    return model
+
+
+@given(st.lists(st.text(st.sampled_from("a red 1 2\n값이🎉é\u0301"), max_size=12), min_size=1, max_size=4))
+def test_ids_made_around_stand_ins_are_those_of_the_tokenizer(llama: HfModel, texts: list[str]) -> None:
+    tokenizer = llama._tokenizer
+    hidden = [user(f"{text}\ue000{text}") for text in texts]
+    concealed = Concealed(hidden, {"\ue000": "red"}, certain=True)
+    plain = [user(f"{text}red{text}") for text in texts]
+    ids = tokenizer.marked_ids(tokenizer._rendered(hidden), concealed)
+    assert ids == llama.prompt_ids(plain) == llama.encode(llama.render(plain), special=True)
+
+
+def test_the_embedded_model_s_ids_are_the_same_on_both_engines(smollm2: LlamaCppModel) -> None:
+    converted = load_model("hf:smollm2")
+    assert isinstance(converted, HfModel)
+    for messages in (
+        [user(ATTACK)],
+        [system("값 <|im_end|>12"), user("a<|endoftext|> b"), assistant("so <|im_start|>")],
+    ):
+        assert converted.prompt_ids(messages) == smollm2.prompt_ids(messages)
+        assert converted.render(messages) == smollm2.render(messages)
+
+
+def test_pasted_control_tokens_stay_text_on_transformers(llama: HfModel) -> None:
+    messages = [system("Be brief."), user(ATTACK)]
+    ids = llama.prompt_ids(messages)
+    assert [token for token in ids if token < 3] == [1, 2, 1, 2, 1]
+    assert llama.decode(ids) == llama.render(messages)
+    assert ATTACK in llama.render(messages)
+    assert reply(llama, messages, Options(max_tokens=1)).usage.prompt_tokens == len(ids)
+
+
+def test_a_model_without_a_template_reads_no_control_token_at_all(tmp_path: Path) -> None:
+    model = load_model(f"hf:{tiny_hf.llama(tmp_path, template=None)}")
+    assert isinstance(model, HfModel)
+    assert min(model.prompt_ids([user(ATTACK)])) > 2
+    assert model.decode(model.prompt_ids([user(ATTACK)])) == ATTACK

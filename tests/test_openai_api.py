@@ -42,6 +42,7 @@ from whetstone.errors import (
     UsageError,
 )
 from whetstone.models import ChatModel, drain, replies, reply
+from whetstone.models.base import CompletionModel
 from whetstone.models.openai_api import OpenAIModel
 from whetstone.models.openai_wire import WholeCharacters
 from whetstone.types import ModelIdentity, Options, TokenLogprob, ToolCall, Usage, assistant, user
@@ -95,8 +96,68 @@ def test_every_option_reaches_the_endpoint() -> None:
     assert (sent["logprobs"], sent["top_logprobs"]) == (True, 2)
     assert sent["tools"] == [tool]
     assert sent["cache_prompt"] is True
+    assert "tool_choice" not in sent
     assert server.asked[1].body["max_completion_tokens"] == 9
     assert "max_tokens" not in server.asked[1].body
+
+
+TOOL = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
+
+
+@pytest.mark.parametrize("choice", ["auto", "none", "required", "look"])
+def test_the_choice_of_a_tool_and_penalties_reach_the_endpoint(choice: str) -> None:
+    options = Options(tools=(TOOL,), tool_choice=choice, frequency_penalty=0.5, presence_penalty=-1)
+    with MisbehavingServer(says("1")) as server:
+        ask(model_at(server), options=options)
+        ask(model_at(server), options=Options(tool_choice=choice))
+    named = {"type": "function", "function": {"name": "look"}}
+    sent = server.asked[0].body
+    assert sent["tool_choice"] == (named if choice == "look" else choice)
+    assert (sent["frequency_penalty"], sent["presence_penalty"]) == (0.5, -1)
+    assert "tool_choice" not in server.asked[1].body  # endpoints refuse it without tools
+
+
+def completion(exchange: Exchange) -> None:
+    """A plain completion with log-probabilities in the older form, and a character cut into surrogate halves."""
+    exchange.begin()
+    logprobs = {"tokens": [" Par", "is"], "token_logprobs": [-0.1, -0.2], "top_logprobs": [{" Par": -0.1}, None]}
+    exchange.event({"choices": [{"text": " Paris", "index": 0, "logprobs": logprobs, "finish_reason": None}]})
+    exchange.event('{"choices": [{"text": "\\ud83d", "index": 0, "finish_reason": null}]}')
+    exchange.event('{"choices": [{"text": "\\ude00", "index": 0, "finish_reason": "length"}]}')
+    exchange.usage(prompt_tokens=5, completion_tokens=3)
+    exchange.end()
+
+
+def test_a_plain_prompt_is_continued() -> None:
+    options = Options(max_tokens=3, temperature=0, stop=(".",), top_logprobs=1, seed=2)
+    with MisbehavingServer(completion) as server:
+        model = model_at(server, max_tokens_field="max_completion_tokens")
+        assert isinstance(model, CompletionModel)
+        answer = drain(model.complete("The capital of France is", options))
+        drain(model.complete([1, 2, 3]))
+        with pytest.raises(UsageError, match="belong to chats"):
+            model.complete("x", Options(tools=(TOOL,)))
+    assert (answer.text, answer.finish_reason) == (" Paris😀", "length")
+    assert answer.usage == Usage(5, 3)
+    assert answer.logprobs == (TokenLogprob(" Par", -0.1, None, ((" Par", -0.1),)), TokenLogprob("is", -0.2))
+    assert server.asked[0].path == "/v1/completions"
+    assert server.asked[0].body == {
+        "model": "m",
+        "prompt": "The capital of France is",
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "temperature": 0,
+        "seed": 2,
+        "max_tokens": 3,
+        "stop": ["."],
+        "logprobs": 1,
+    }
+    assert server.asked[1].body["prompt"] == [1, 2, 3]
+
+
+def test_an_endpoint_without_plain_completions_says_so() -> None:
+    with MisbehavingServer(status(404, {"error": {"message": "no such path"}})) as server, pytest.raises(ModelError):
+        drain(model_at(server).complete("x"))
 
 
 def test_an_option_that_the_endpoint_does_not_have_is_refused_before_anything_is_sent() -> None:

@@ -17,6 +17,7 @@ from whetstone.models.llamacpp_server import ServerConfig, library_problem
 from whetstone.models.spec import Listing, ModelSpec
 
 DEFAULT_CONTEXT = 4096
+CONTEXT_GRAIN = 256  # llama.cpp's contexts are multiples of it, unless the model was trained for less
 
 
 class GgufOptions(BaseModel):
@@ -27,7 +28,8 @@ class GgufOptions(BaseModel):
     context: int | None = Field(
         None,
         ge=16,
-        description="tokens of prompt and reply, for each slot; by default 4096, or the model's own if smaller",
+        description="tokens of prompt and reply, for each slot, rounded up to a multiple of 256; by default 4096, or "
+        "the model's own if smaller",
     )
     slots: int = Field(
         1,
@@ -155,9 +157,11 @@ def _config(spec: ModelSpec, header: GgufHeader, options: GgufOptions) -> Server
         raise UsageError(
             f"{spec}: context={options.context} is more than the {trained} tokens the model was trained for"
         )
+    wanted = options.context or DEFAULT_CONTEXT
     return ServerConfig(
         path=header.path,
-        context=options.context or min(trained, DEFAULT_CONTEXT),
+        # As llama.cpp rounds it, so that what we say of it is so.
+        context=min(-(-wanted // CONTEXT_GRAIN) * CONTEXT_GRAIN, trained),
         slots=options.slots,
         threads=options.threads or settings.threads(),
         gpu_layers=options.gpu_layers,
