@@ -37,6 +37,7 @@ def build_chat(page: gr.Blocks, pool: ModelPool, store: ConversationStore) -> No
             sidebar = _html(script, elem_id="wh-conversations", server_functions=[exporter(store)])
             bring_in = gr.UploadButton("Import", file_types=IMPORTED, size="sm", elem_id="wh-import")
         with gr.Column(elem_id="wh-main", scale=1, min_width=0):
+            gr.Button("Chats", elem_id="wh-side-button", size="sm", scale=0, min_width=60)
             settings = _settings(pool)
             thread = _html(script, elem_id="wh-thread", value=thread_html(Thread()))
             live = _html(script, elem_id="wh-live")
@@ -71,7 +72,6 @@ def _settings(pool: ModelPool) -> list[gr.components.Component]:
     """The settings, in the order of `page.Settings`."""
     names = list(pool.offered)
     with gr.Row(elem_id="wh-top"):
-        gr.Button("Chats", elem_id="wh-side-button", size="sm", scale=0, min_width=60)
         model = gr.Dropdown(
             names,
             value=pool.default,
