@@ -216,7 +216,8 @@ def _differences(rendered: Mapping[str, RenderedChat]) -> str:
     if first.text == second.text:
         same = "The texts are the same" + (", and so are the ids." if first.ids == second.ids else "; the ids differ.")
         return f'<section class="wh-tk-diff">{heading}<p class="wh-note">{same}</p></section>'
-    return f'<section class="wh-tk-diff">{heading}<pre tabindex="0">{diff_html(first.text, second.text, one, two)}</pre></section>'
+    lines = diff_html(first.text, second.text, one, two)
+    return f'<section class="wh-tk-diff">{heading}<pre tabindex="0">{lines}</pre></section>'
 
 
 def diff_html(one: str, two: str, name_one: str, name_two: str) -> str:

@@ -1,4 +1,4 @@
-"""What is so of tokenizers whatever the text: how they cut prices, what their vocabularies share, which texts are dear."""
+"""What is so of tokenizers whatever the text: how they cut prices, what vocabularies share, which texts are dear."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from html import escape
+from typing import Any
 
 from whetstone.errors import DataError
 from whetstone.tokens.chat import RenderedChat
@@ -53,7 +54,7 @@ def rows_view(tokenizer: Tokenizer, text: str, seed: int) -> tuple[str, dict[str
     ) + "".join(html), facts
 
 
-def _row(number: int, line: str) -> dict[str, object]:
+def _row(number: int, line: str) -> dict[str, Any]:
     try:
         row = json.loads(line)
     except (ValueError, RecursionError) as error:
