@@ -112,7 +112,7 @@ def _print_aligned(console: Console, tokenizers: list[Tokenizer], text: str, enc
     column = min(max(map(cell_len, names)), 24) + 2
     for block in aligned_lines(part, names, shown, console.width - column):
         for name, line in block:
-            head = Text(set_cell_size(name, column - 1) + " ", "bold")
+            head = Text().append(set_cell_size(name, column), "bold")
             console.print(head.append_text(line), no_wrap=True, overflow="ignore", crop=False)
         console.print()
     if len(part) < len(text):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -51,7 +52,7 @@ def corpus(
 
     paid = None if price is None else _price(price)
     tokenizers = tokenizers_of(tokenizer)
-    texts, chosen = _texts(source, column, whole, encoding)
+    texts, chosen, empty = _texts(source, column, whole, encoding)
     columns = (TextColumn("{task.completed:,} texts"), *Progress.get_default_columns())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("", total=len(texts) if isinstance(texts, list) else None)
@@ -69,17 +70,29 @@ def corpus(
         refused_rows = [{"row": each.row, "reason": each.reason} for each in uses[0].refused]
         write_result(
             "-",
-            as_json({"source": source, "column": chosen, "price": price, "tokenizers": views, "refused": refused_rows}),
+            as_json(
+                {
+                    "source": source,
+                    "column": chosen,
+                    "empty": empty,
+                    "price": price,
+                    "tokenizers": views,
+                    "refused": refused_rows,
+                }
+            ),
         )
         return
     console = Console(highlight=False)
     if chosen is not None:
-        console.print(f"Texts of the column {chosen}", style="dim", markup=False)
+        from whetstone.cli.tokens_render import counted
+
+        without = f"; {counted(empty, 'row')} without one left out" if empty else ""
+        console.print(f"Texts of the column {chosen}{without}", style="dim", markup=False)
     _print(console, uses, limit, price, paid)
 
 
-def _texts(source: str, column: str | None, whole: bool, encoding: str | None) -> tuple[Any, str | None]:
-    """The texts of a file, and the column that they are from."""
+def _texts(source: str, column: str | None, whole: bool, encoding: str | None) -> tuple[Any, str | None, int]:
+    """The texts of a file, the column that they are from, and how many rows of a table have none."""
     from whetstone.errors import UsageError
 
     path = Path(source).expanduser()
@@ -90,7 +103,7 @@ def _texts(source: str, column: str | None, whole: bool, encoding: str | None) -
         return _of_table(path, column, encoding)
     if column is not None:
         raise UsageError(f"{source} is a text file and has no columns: leave --column out")
-    return _of_text_file(path, whole, encoding or "utf-8-sig"), None
+    return _of_text_file(path, whole, encoding or "utf-8-sig"), None, 0
 
 
 def _of_text_file(path: Path, whole: bool, encoding: str) -> Iterator[str]:
@@ -114,7 +127,7 @@ def _of_text_file(path: Path, whole: bool, encoding: str) -> Iterator[str]:
         raise DataError(f"{path}: {error.strerror or error}") from None
 
 
-def _of_table(path: Path, column: str | None, encoding: str | None) -> tuple[list[str], str]:
+def _of_table(path: Path, column: str | None, encoding: str | None) -> tuple[list[str], str, int]:
     import polars as pl
 
     from whetstone.datasets.readers import ReadOptions, read_rows
@@ -139,7 +152,8 @@ def _of_table(path: Path, column: str | None, encoding: str | None) -> tuple[lis
         first = next(iter(rejects)).sentence
         raise DataError(f"{first} ({len(rejects):,} such rows): correct the file first")
     chosen = next(name for name in frame.columns if not name.startswith("whetstone:"))
-    return [text for text in frame[chosen].cast(pl.String).to_list() if text], chosen
+    texts = [text for text in frame[chosen].cast(pl.String).to_list() if text]
+    return texts, chosen, frame.height - len(texts)
 
 
 def _price(model: str) -> Price:
@@ -194,21 +208,20 @@ def _print(console: Console, uses: list[CorpusUse], limit: int | None, model: st
 
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("")
-    marks = [f"{percent}%" for percent in PERCENTILES]
-    for name in ("texts", "tokens", "per word", "per character", "mean", "shortest", *marks, "longest"):
-        table.add_column(name, justify="right")
     for use in uses:
-        table.add_row(
-            use.tokenizer,
-            f"{len(use.lengths):,}",
-            f"{use.tokens:,}",
-            ratio(use.tokens / use.words if use.words else None),
-            ratio(use.tokens / use.characters if use.characters else None),
-            ratio(use.tokens / len(use.lengths), 1),
-            f"{min(use.lengths):,}",
-            *(f"{length:,}" for length in use.percentiles().values()),
-            f"{max(use.lengths):,}",
-        )
+        table.add_column(use.tokenizer, justify="right")
+    lines: dict[str, list[str]] = {
+        "texts": [f"{len(use.lengths):,}" for use in uses],
+        "tokens": [f"{use.tokens:,}" for use in uses],
+        "per word": [ratio(use.tokens / use.words if use.words else None) for use in uses],
+        "per character": [ratio(use.tokens / use.characters if use.characters else None) for use in uses],
+        "mean of a text": [ratio(use.tokens / len(use.lengths), 1) for use in uses],
+        "shortest": [f"{min(use.lengths):,}" for use in uses],
+        **{f"{percent}% have at most": [f"{use.percentiles()[percent]:,}" for use in uses] for percent in PERCENTILES},
+        "longest": [f"{max(use.lengths):,}" for use in uses],
+    }
+    for name, cells in lines.items():
+        table.add_row(name, *cells)
     console.print(table)
     for use in uses:
         if limit is not None:
@@ -220,7 +233,8 @@ def _print(console: Console, uses: list[CorpusUse], limit: int | None, model: st
                 markup=False,
             )
         if (cost := _cost(use, price)) is not None:
-            console.print(f"{use.tokenizer}: ${cost:,.4f} as input of {model}", markup=False)
+            dollars = f"{cost:,.2f}" if cost >= 1 else format(Decimal(f"{cost:.2g}"), "f")
+            console.print(f"{use.tokenizer}: ${dollars} as input of {model}", markup=False)
     scripts = sorted({name for use in uses for name in use.scripts}, key=lambda name: -uses[0].scripts[name].characters)
     console.print("\nTokens per character and, in brackets, per word, by script", style="bold")
     table = Table(box=None, header_style="bold", pad_edge=False)
@@ -229,9 +243,9 @@ def _print(console: Console, uses: list[CorpusUse], limit: int | None, model: st
     for use in uses:
         table.add_column(use.tokenizer, justify="right")
     for name in scripts:
-        cells = [use.scripts[name] for use in uses]
-        shown = [f"{ratio(cell.per_character)} ({ratio(cell.per_word)})" for cell in cells]
-        table.add_row(name, f"{cells[0].characters:,}", *shown)
+        found = [use.scripts[name] for use in uses]
+        shown = [f"{ratio(script.per_character)} ({ratio(script.per_word)})" for script in found]
+        table.add_row(name, f"{found[0].characters:,}", *shown)
     console.print(table)
     refused = uses[0].refused
     if refused:

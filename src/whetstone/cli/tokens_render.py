@@ -30,7 +30,7 @@ def piece_lines(shown: Sequence[Piece], width: int) -> Iterator[tuple[Text, Text
 
     top, bottom, used = Text(), Text(), 0
     for number, piece in enumerate(shown):
-        text, id = piece.shown or "∅", str(piece.id)
+        text, id = _standing(piece.shown or "∅"), str(piece.id)
         while cell_len(text) > width > 1:  # a piece longer than the line
             text = text[: len(text) * width // (2 * cell_len(text))] + "…"
         room = max(cell_len(text), len(id)) + 1
@@ -63,9 +63,7 @@ def aligned_lines(
     lines = [Text() for _ in names]
     used = 0
     for position, character in enumerate(text):
-        shown = visible_character(character)
-        if cell_len(shown) == 0:  # a mark needs something to stand on
-            shown = "◌" + shown
+        shown = _standing(visible_character(character))
         cells = [row[position] for row in rows]
         bar = position > 0 and any(cell.cut for cell in cells)
         counts = max(len(_raised(cell)) for cell in cells)
@@ -84,6 +82,13 @@ def aligned_lines(
             lines, used = [Text() for _ in names], 0
     if used:
         yield list(zip(names, lines, strict=True))
+
+
+def _standing(shown: str) -> str:
+    """A text whose first character has a width: a mark on its own is put on a circle."""
+    from rich.cells import cell_len
+
+    return shown if cell_len(shown[0]) else f"◌{shown}"
 
 
 def _raised(cell: Cell) -> str:
