@@ -18,8 +18,8 @@ from whetstone.errors import (
 )
 from whetstone.models.hf_load import HfOptions, Source, check_folder, require_packages
 from whetstone.models.hf_model import HfModel
-from whetstone.models.llamacpp import embedded_weights
 from whetstone.models.spec import Listing, ModelSpec
+from whetstone.tokens.embedded import embedded_weights
 
 EMBEDDED = "smollm2"
 

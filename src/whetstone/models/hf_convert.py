@@ -24,11 +24,11 @@ from filelock import FileLock
 
 from whetstone import settings
 from whetstone.errors import MissingPackageError, ModelFileError, StorageError
-from whetstone.models.gguf_file import GgufHeader, read_header
-from whetstone.models.hf_gguf_tokenizer import byte_level_tokenizer
 from whetstone.models.hf_load import INSTALL, quiet
 from whetstone.models.llamacpp_revision import parts, revision
 from whetstone.storage.files import storage_error
+from whetstone.tokens.gguf_file import GgufHeader, read_header
+from whetstone.tokens.gguf_tokenizer import byte_level_tokenizer
 
 log = logging.getLogger(__name__)
 

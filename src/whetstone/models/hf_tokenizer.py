@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Sequence
 from functools import cached_property
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from whetstone.errors import ModelFileError, RequestRefusedError
-from whetstone.tokens.literal import Concealed, Spellings
+from whetstone.tokens.literal import MARK, Concealed, Spellings
 from whetstone.types import Message
 
 
@@ -85,7 +86,8 @@ class FolderTokenizer:
         A chat template writes its own BOS; the plain contents of a model without a template get what the tokenizer puts
         around text (a BOS, or T5's closing tag).
 
-        Tokens that the tokenizer does not call special are read in any text, as they are in training: `<think>`, say.
+        Added tokens that the tokenizer does not call special are read in any text. The ones that the chat template
+        writes (`<think>`, `<tool_call>`) are kept out of messages like control tokens; see `Spellings` for exceptions.
 
         Raises:
             RequestRefusedError: see `render`.
@@ -110,38 +112,46 @@ class FolderTokenizer:
 
     @cached_property
     def spellings(self) -> Spellings:
-        """Of the control tokens."""
-        return Spellings(
-            token.content for token in self._tokenizer.get_added_tokens_decoder().values() if token.special
+        """Of the tokens that only the template may write."""
+        return Spellings(self._reserved.values())
+
+    @cached_property
+    def _marks(self) -> frozenset[str]:
+        """Of the added tokens that are read in any text, those that the template writes."""
+        added = self._tokenizer.get_added_tokens_decoder().values()
+        return frozenset(
+            token.content
+            for token in added
+            if not token.special and MARK.fullmatch(token.content) and token.content in self.template
         )
 
     @cached_property
+    def _reserved(self) -> dict[int, str]:
+        """Control tokens and marks by id."""
+        added = self._tokenizer.get_added_tokens_decoder()
+        return {
+            number: token.content for number, token in added.items() if token.special or token.content in self._marks
+        }
+
+    @cached_property
     def _marked(self) -> tuple[Any, dict[str, str], dict[int, int]]:
-        """A twin that knows the control tokens by names that nobody can have written, and none by its spelling; these
-        names by spelling, and the control tokens' ids by the twin's."""
+        """A twin that knows the reserved tokens by names that nobody can have written, and none by its spelling; these
+        names by spelling, and the reserved tokens' ids by the twin's."""
         from tokenizers import AddedToken, Tokenizer
 
-        twin = Tokenizer.from_str(self._tokenizer.to_str())
-        twin.encode_special_tokens = True
+        description = json.loads(self._tokenizer.to_str())
+        for entry in description["added_tokens"]:
+            entry["special"] = entry["special"] or entry["content"] in self._marks
+        twin = Tokenizer.from_str(json.dumps(description))
+        twin.encode_special_tokens = True  # spelled, they are text
         secret = secrets.token_hex(16)
+        added = self._tokenizer.get_added_tokens_decoder()
         names: dict[str, str] = {}
         ids: dict[int, int] = {}
-        for number, token in self._tokenizer.get_added_tokens_decoder().items():
-            if not token.special:
-                continue
-            name = names[token.content] = f"\U000f0000{secret}{number}\U000f0001"
-            twin.add_tokens(
-                [
-                    AddedToken(
-                        name,
-                        single_word=token.single_word,
-                        lstrip=token.lstrip,
-                        rstrip=token.rstrip,
-                        normalized=False,
-                        special=False,
-                    )
-                ]
-            )
+        for number, spelling in self._reserved.items():
+            name = names[spelling] = f"\U000f0000{secret}{number}\U000f0001"
+            flags = {flag: getattr(added[number], flag) for flag in ("single_word", "lstrip", "rstrip")}
+            twin.add_tokens([AddedToken(name, normalized=False, special=False, **flags)])
             alias = twin.token_to_id(name)
             assert alias is not None  # just added
             ids[alias] = number

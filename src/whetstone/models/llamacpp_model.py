@@ -21,7 +21,6 @@ from whetstone.errors import (
     WhetstoneWarning,
 )
 from whetstone.models.base import GREEDY, NextToken, ReplyStream
-from whetstone.models.gguf_file import GgufHeader
 from whetstone.models.llamacpp_logits import next_tokens
 from whetstone.models.llamacpp_prompt import Prompts, native_tool_choice
 from whetstone.models.llamacpp_revision import revision
@@ -31,6 +30,7 @@ from whetstone.models.openai_api import OpenAIModel
 from whetstone.models.reasoning import opens_reasoning, separate_reasoning
 from whetstone.models.spec import ModelSpec
 from whetstone.models.tool_form import calls_in, in_tool_form, offers_tools, read_form
+from whetstone.tokens.gguf_file import GgufHeader
 from whetstone.types import Chunk, Message, ModelIdentity, Options
 
 DAY = 86400.0  # seconds; a long prompt on a slow machine takes hours, and a server in this process does not get lost

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import groupby
 from typing import Any, NamedTuple
 
 from whetstone.errors import UsageError
-from whetstone.models.gguf_file import GgufHeader, read_array
 from whetstone.models.llamacpp_server import LlamaServer
-from whetstone.tokens.literal import Concealed, Spellings
+from whetstone.tokens.gguf_file import GgufHeader, read_array
+from whetstone.tokens.literal import MARK, Concealed, Spellings
 from whetstone.types import Message, Options
 
 _UNKNOWN, _CONTROL, _USER_DEFINED = 2, 3, 4  # token types of the GGUF format
-_MARK = re.compile(r"<[|｜\w/].*>|\[[A-Z_/]+\]", re.DOTALL)  # how tokens look that llama.cpp takes for control tokens
 
 
 class Prompt(NamedTuple):
@@ -50,9 +48,10 @@ def native_tool_choice(options: Options) -> Options:
 class Prompts:
     """Makes prompts for one model on one server.
 
-    A token that the file calls user-defined is no control token, and llama.cpp reads its spelling in any text, whatever
-    it is told: `<think>` or `<tool_call>` in a user's message become such tokens in models that define them so. They
-    cannot end a turn or begin another.
+    Some tokens llama.cpp reads in any text, whatever it is told: those that the file calls user-defined, and some by
+    name (`<|start|>` of gpt-oss). The ones that the chat template writes (`<start_of_turn>`, `<tool_call>`) are kept
+    out of messages like control tokens; see `Spellings` for the assistant's. The others mean nothing to a chat (runs of
+    spaces, HTML tags) and are how the model reads such text.
 
     Args:
         server: runs the model.
@@ -114,16 +113,40 @@ class Prompts:
                 continue
             found += count
             written = next((form for form in _forms(text) if self.encode(form) == tokens), None)
-            if written is None:
+            literal = None if written is None else self._encode_literally(concealed.restored(written))
+            if literal is None:
                 return None
-            ids += self.encode(concealed.restored(written))
+            ids += literal
         return tuple(ids) if found == concealed.count(rendered) else None
+
+    def _encode_literally(self, text: str) -> list[int] | None:
+        """Ids of a text in which nothing is a control token; None where the vocabulary cannot."""
+        if not any(mark in text for mark in self._marks):
+            return self.encode(text)
+        # What is read in any text is read in no two pieces of it.
+        pieces = [""]
+        for part, mark in Spellings(self._marks).split(text):
+            pieces[-1] += part[:1] if mark else part
+            pieces += [part[1:]] if mark else []
+        ids = [token for piece in pieces for token in self.encode(piece)]
+        whole = not self._control.intersection(ids) and self.decode(ids) == text
+        return ids if whole else None
 
     @cached_property
     def spellings(self) -> Spellings:
-        """Of the control tokens: those that are read in a text only when llama.cpp is told to.
+        """Of the tokens that only the template may write."""
+        return Spellings(self._spelled[0] | self._marks)
 
-        It is asked, not believed the file: some tokens that files call normal it takes for control tokens by name.
+    @property
+    def _marks(self) -> frozenset[str]:
+        """Of the tokens that are read in any text, those that the template writes."""
+        return self._spelled[1]
+
+    @cached_property
+    def _spelled(self) -> tuple[frozenset[str], frozenset[str]]:
+        """Tokens that are read in a text only when llama.cpp is told to, and marks of the template that always are.
+
+        llama.cpp is asked, not believed the file: it takes some tokens for control tokens, or for none, by name.
         """
         tokens = read_array(self._header, "tokenizer.ggml.tokens")
         types = read_array(self._header, "tokenizer.ggml.token_type") or [0] * len(tokens)
@@ -131,11 +154,19 @@ class Prompts:
         candidates = {
             number: str(token)
             for number, (token, kind) in enumerate(zip(tokens, types, strict=True))
-            if kind in kinds or _MARK.fullmatch(str(token))
+            if kind in kinds or MARK.fullmatch(str(token))
         }
         text = "\n".join(candidates.values())
         read, always = set(self.encode(text, special=True)), set(self.encode(text))
-        return Spellings(spelling for number, spelling in candidates.items() if number in read - always)
+        template = self._header.chat_template
+        return (
+            frozenset(spelling for number, spelling in candidates.items() if number in read - always),
+            frozenset(
+                spelling
+                for number, spelling in candidates.items()
+                if number in always and MARK.fullmatch(spelling) and spelling in template
+            ),
+        )
 
     @cached_property
     def _control(self) -> frozenset[int]:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from whetstone import settings
 from whetstone.errors import ModelFileError, StorageError
-from whetstone.models.gguf_file import GgufHeader, read_header
 from whetstone.storage.files import write_atomically
+from whetstone.tokens.gguf_file import GgufHeader, read_header
 
 _PART = re.compile(r"-(\d{5})-of-(\d{5})(\.gguf)$")
 

@@ -15,7 +15,7 @@ Where a text cannot be handed over as ids, `Spellings.parted` puts a WORD JOINER
 
 from __future__ import annotations
 
-import itertools
+import functools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +24,8 @@ from typing import Any, cast
 from whetstone.types import Message
 
 JOINER = "\u2060"
+# How the marks of chats are written: `<|im_end|>`, `<start_of_turn>`, `</think>`, `[INST]`.
+MARK = re.compile(r"<[|｜\w/].*>|\[[A-Z_/]+\]", re.DOTALL)
 _PRIVATE_USE = (range(0xE000, 0xF900), range(0xF0000, 0xFFFFE))
 
 
@@ -53,6 +55,9 @@ class Concealed:
 class Spellings:
     """The spellings of a vocabulary's control tokens.
 
+    Tags that come in pairs (`<think>` and `</think>`, `<tool_call>` and `</tool_call>`) are what a model writes into
+    its replies: in the assistant's messages they are what they are, and templates look for them there.
+
     Args:
         spellings: how its control tokens are written.
     """
@@ -63,6 +68,8 @@ class Spellings:
         self._longest = len(self.all[0]) if self.all else 0
         self._beginnings = {text[:end] for text in self.all for end in range(1, len(text))}
         self._endings = {text[start:] for text in self.all for start in range(1, len(text))}
+        unpaired = [text for text in self.all if not {text, _partner(text)} <= set(self.all)]
+        self._in_replies = Spellings(unpaired) if len(unpaired) < len(self.all) else self
 
     def split(self, text: str) -> Iterator[tuple[str, bool]]:
         """`(part, whether it is a spelling)`, in order; the parts make up the text."""
@@ -77,23 +84,23 @@ class Spellings:
 
     def conceal(self, messages: Sequence[Message]) -> Concealed | None:
         """The messages with stand-ins; None when nothing in them can become a control token."""
-        texts = list(itertools.chain.from_iterable(map(_texts, messages)))
-        if self._pattern is None or not any(self._spans(text) for text in texts):
+        texts = [(text, self._of(message)) for message in messages for text in _texts(message)]
+        if not any(spellings._spans(text) for text, spellings in texts):
             return None
-        certain = any(self._pattern.search(text) for text in texts)
-        used = set().union(*texts)
+        certain = any(spellings._spelled(text) for text, spellings in texts)
+        used = set().union(*(text for text, _ in texts))
         free = (chr(code) for codes in _PRIVATE_USE for code in codes if chr(code) not in used)
         stand_ins: dict[str, str] = {}
 
-        def changed(text: str) -> str:
-            for start, end in reversed(self._spans(text)):
+        def changed(text: str, spellings: Spellings) -> str:
+            for start, end in reversed(spellings._spans(text)):
                 meaning = text[start:end]
                 if meaning not in stand_ins:
                     stand_ins[meaning] = next(free)
                 text = text[:start] + stand_ins[meaning] + text[end:]
             return text
 
-        concealed = [_mapped(message, changed) for message in messages]
+        concealed = [_mapped(message, functools.partial(changed, spellings=self._of(message))) for message in messages]
         return Concealed(concealed, {stand_in: meaning for meaning, stand_in in stand_ins.items()}, certain)
 
     def crosses(self, rendered: str, concealed: Concealed) -> bool:
@@ -116,17 +123,23 @@ class Spellings:
 
         A spelling of a single character cannot be parted.
         """
-        longer = Spellings(spelling for spelling in self.all if len(spelling) > 1)
+        return [_mapped(message, self._of(message)._parted) for message in messages]
 
-        def changed(text: str) -> str:
-            for start, end in reversed(longer._spans(text)):
-                part = text[start:end]
-                part = part[0] + JOINER + part[1:] if part in longer.all else f"{JOINER}{part}{JOINER}"
-                text = text[:start] + part + text[end:]
-            # A joiner may leave a shorter spelling whole.
-            return changed(text) if longer._pattern and longer._pattern.search(text) else text
+    def _parted(self, text: str) -> str:
+        for start, end in reversed(self._spans(text)):
+            part = text[start:end]
+            part = part[0] + JOINER + part[1:] if part in self.all else f"{JOINER}{part}{JOINER}"
+            text = text[:start] + part + text[end:]
+        # A joiner may leave a shorter spelling whole.
+        longer = self._pattern and any(len(match) > 1 for match in self._pattern.findall(text))
+        return self._parted(text) if longer else text
 
-        return [_mapped(message, changed) for message in messages]
+    def _of(self, message: Message) -> Spellings:
+        """What must stay text in a message."""
+        return self._in_replies if message["role"] == "assistant" else self
+
+    def _spelled(self, text: str) -> bool:
+        return self._pattern is not None and self._pattern.search(text) is not None
 
     def _spans(self, text: str) -> list[tuple[int, int]]:
         """Where a text is, or at its ends may become, a spelling; in order, without overlap."""
@@ -148,6 +161,12 @@ class Spellings:
         if last is not None and not (spans and spans[-1][1] >= end):
             spans.append((max([last, *(taken for _, taken in spans)]), end))
         return spans
+
+
+def _partner(tag: str) -> str:
+    """`</think>` of `<think>` and the other way round; "" of what is no such tag."""
+    found = re.fullmatch(r"<(/?)(\w+)>", tag)
+    return f"<{'' if found[1] else '/'}{found[2]}>" if found else ""
 
 
 def _texts(message: Message) -> list[str]:
