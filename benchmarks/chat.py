@@ -43,9 +43,10 @@ REPLY_TOKENS = 64
 # Runs llama.cpp's own server as `smollm2` would, says where, and waits until its input ends.
 _PEER = """
 import sys
-from whetstone.models.llamacpp import GgufProvider, embedded_weights
+from whetstone.models.llamacpp import GgufProvider
 from whetstone.models.llamacpp_server import LlamaServer
 from whetstone.models.spec import parse_spec
+from whetstone.tokens.embedded import embedded_weights
 model = GgufProvider("gguf").load(parse_spec(f"gguf:{embedded_weights()}?slots={sys.argv[1]}"))
 server = LlamaServer(model._config)
 print(server.url, server.api_key, flush=True)

@@ -161,7 +161,7 @@ def parity(tokenizer: Tokenizer, folder: Path, plain: Any) -> bool:
 def embedded_folder(folder: Path) -> Path:
     """The embedded model's tokenizer and template as a folder."""
     from whetstone.models.hf_convert import converted_folder
-    from whetstone.models.llamacpp import embedded_weights
+    from whetstone.tokens.embedded import embedded_weights
 
     made = converted_folder(embedded_weights())
     folder.symlink_to(made)

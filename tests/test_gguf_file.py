@@ -12,8 +12,8 @@ import pytest
 
 from tiny_gguf import CONTEXT, gguf, tiny_model
 from whetstone.errors import ModelFileError
-from whetstone.models.gguf_file import read_header
-from whetstone.models.llamacpp import embedded_weights
+from whetstone.tokens.embedded import embedded_weights
+from whetstone.tokens.gguf_file import read_header
 
 
 def write(folder: Path, data: bytes, name: str = "model.gguf") -> Path:

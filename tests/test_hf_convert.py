@@ -20,7 +20,7 @@ from whetstone.models import load_model, replies, reply
 from whetstone.models.hf import HfProvider
 from whetstone.models.hf_convert import converted_folder
 from whetstone.models.hf_model import HfModel
-from whetstone.models.llamacpp import embedded_weights
+from whetstone.tokens.embedded import embedded_weights
 from whetstone.types import Options, Reply, user
 
 TEXTS = [

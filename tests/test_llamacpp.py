@@ -32,9 +32,10 @@ from whetstone.errors import (
     WhetstoneWarning,
 )
 from whetstone.models import ChatModel, LogitModel, RenderingModel, load_model, replies, reply
-from whetstone.models.llamacpp import EmbeddedProvider, GgufProvider, embedded_weights
+from whetstone.models.llamacpp import EmbeddedProvider, GgufProvider
 from whetstone.models.llamacpp_model import LlamaCppModel
 from whetstone.models.llamacpp_server import SERVERS, LlamaServer, ServerConfig
+from whetstone.tokens.embedded import embedded_weights
 from whetstone.types import Message, ModelIdentity, Options, Reply, assistant, system, user
 
 CONTEXT = 768

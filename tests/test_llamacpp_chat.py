@@ -13,10 +13,10 @@ from whetstone import settings
 from whetstone.errors import ContextTooLongError, RequestRefusedError, UsageError
 from whetstone.models import drain, load_model, reply
 from whetstone.models.base import CompletionModel, ContextModel, TokenizingModel
-from whetstone.models.gguf_file import read_array, read_header
-from whetstone.models.llamacpp import embedded_weights
 from whetstone.models.llamacpp_model import LlamaCppModel
 from whetstone.models.llamacpp_server import SERVERS, ServerConfig
+from whetstone.tokens.embedded import embedded_weights
+from whetstone.tokens.gguf_file import read_array, read_header
 from whetstone.types import Message, Options, assistant, system, user
 
 CONTEXT = 1024

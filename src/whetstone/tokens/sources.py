@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from whetstone.errors import LoginError, MissingPackageError, ModelConnectionError, ModelFileError, UnknownModelError
 from whetstone.registry import unknown_name
+from whetstone.tokens.embedded import embedded_weights
+from whetstone.tokens.gguf_file import read_header
+from whetstone.tokens.gguf_tokenizer import byte_level_tokenizer
 from whetstone.tokens.tokenizer import AddedToken, Tokenizer
 from whetstone.tokens.tokenizer_folder import FolderFacts, read_folder, read_object
 
@@ -46,11 +48,6 @@ _WANTED = [
 ]
 _SENTENCEPIECE = ("tokenizer.model", "spiece.model", "sentencepiece.bpe.model")
 
-# Readers of GGUF files live with the engine that runs them.
-_GGUF_HEADER = "whetstone.models.gguf_file:read_header"
-_GGUF_ENGINE = "whetstone.models.hf_gguf_tokenizer:byte_level_tokenizer"
-_EMBEDDED = "whetstone.models.llamacpp:embedded_weights"
-
 # Tokenizers whose class puts a BOS before, or an EOS after, every text where the folder does not say.
 _BOS_CLASSES = {"LlamaTokenizer", "LlamaTokenizerFast", "GemmaTokenizer", "GemmaTokenizerFast"}
 _EOS_CLASSES = {"T5Tokenizer", "T5TokenizerFast"}
@@ -86,7 +83,7 @@ def load_tokenizer(source: str) -> Tokenizer:
     if ".tiktoken?" in source:
         return _tiktoken(source, source)
     if source == DEFAULT:
-        return _gguf(_attribute(_EMBEDDED)(), source)
+        return _gguf(embedded_weights(), source)
     if source.startswith((".", "/", "~")) or path.is_absolute():
         raise ModelFileError(f"There is no folder or file {source}")
     if source in FAMILIES:
@@ -190,8 +187,8 @@ def _sentencepiece(path: Path, source: str, facts: FolderFacts, config: dict[str
 def _gguf(path: Path, source: str) -> JsonTokenizer:
     from whetstone.tokens.json_tokenizer import JsonTokenizer
 
-    header = _attribute(_GGUF_HEADER)(path)
-    engine, special = _attribute(_GGUF_ENGINE)(header)
+    header = read_header(path)
+    engine, special = byte_level_tokenizer(header)
     return JsonTokenizer(
         engine,
         name=_name(path, source),
@@ -269,8 +266,3 @@ def _hub(wanted: str, source: str) -> Tokenizer:
             "there is a network, or put its folder under WHETSTONE_TOKENIZERS"
         ) from None
     return _folder(folder, source)
-
-
-def _attribute(target: str) -> Any:
-    module, _, name = target.partition(":")
-    return getattr(importlib.import_module(module), name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
+from whetstone.errors import WhetstoneError
 from whetstone.models import parse_spec
 from whetstone.models.pool import ModelPool
 from whetstone.registry import unknown_name
@@ -81,8 +82,7 @@ def _sources(pool: ModelPool) -> dict[str, str]:
     if shelf is not None and shelf.is_dir():
         # With its whole path: what also wants the folder's other files must find it.
         found |= {folder.name: str(folder.resolve()) for folder in sorted(shelf.iterdir()) if _is_tokenizer(folder)}
-    if DEFAULT not in found:
-        found[DEFAULT] = DEFAULT
+    found.setdefault(DEFAULT, DEFAULT)
     for name, spec in pool.offered.items():
         source = _source_of(spec)
         if source is not None and source not in found.values():
@@ -100,17 +100,24 @@ def _source_of(spec: str) -> str | None:
     if parsed.provider not in _HAS_TOKENIZER:
         return None
     if parsed.provider == DEFAULT:
-        return DEFAULT
+        return _embedded()
     return f"{parsed.name}@{parsed.revision}" if parsed.revision else parsed.name or None
+
+
+def _embedded() -> str:
+    """The embedded model's own file where a folder under WHETSTONE_TOKENIZERS has taken its name."""
+    shelf = shelf_folder()
+    if shelf is None or not (shelf / DEFAULT).is_dir():
+        return DEFAULT
+    from whetstone.tokens.embedded import embedded_weights
+
+    try:
+        return str(embedded_weights())
+    except WhetstoneError:  # not installed: the model will say so when it is asked
+        return DEFAULT
 
 
 def _by_spec(pool: ModelPool, sources: dict[str, str]) -> dict[str, str]:
     names = {source: name for name, source in sources.items()}
-    found: dict[str, str] = {}
-    for spec in pool.offered.values():
-        source = _source_of(spec)
-        if source == DEFAULT:  # a folder of that name under WHETSTONE_TOKENIZERS comes first, as in `load_tokenizer`
-            found[str(parse_spec(spec))] = DEFAULT
-        elif source in names:
-            found[str(parse_spec(spec))] = names[source]
-    return found
+    wanted = {str(parse_spec(spec)): _source_of(spec) for spec in pool.offered.values()}
+    return {spec: names[source] for spec, source in wanted.items() if source is not None}
