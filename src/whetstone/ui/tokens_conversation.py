@@ -10,9 +10,9 @@ from typing import Any
 
 from whetstone.errors import DataError, WhetstoneError
 from whetstone.tokens.chat import RenderedChat, render_chat
-from whetstone.tokens.pieces import describe, visible_text
+from whetstone.tokens.pieces import visible_text
 from whetstone.tokens.tokenizer import Encoding, Tokenizer
-from whetstone.ui.tokens_pieces import Drawn, Facts, box, pieces_html
+from whetstone.ui.tokens_pieces import Drawn, Facts, box, encoding_html
 
 MOST_CHARACTERS = 200_000  # of the JSON of a conversation
 DRAWN = 3_000  # token ids
@@ -100,7 +100,8 @@ def conversation_view(tokenizers: Mapping[str, Tokenizer], asked: Mapping[str, A
             )
             continue
         rendered[name] = chat
-        text, ids = painted(chat, asked["messages"], f"Rendered text of {name}"), _ids(name, tokenizer, chat)
+        text = painted(chat, asked["messages"], f"Rendered text of {name}")
+        ids = encoding_html(name, tokenizer, Encoding(chat.ids, chat.offsets), DRAWN)
         facts[f"{name} text"], facts[f"{name} ids"] = text.facts, ids.facts
         html.append(
             f'<section data-name="{escape(name)}"><h3>{escape(name)}</h3>{_counts(chat)}'
@@ -183,10 +184,6 @@ def _shown(text: str) -> str:
 def _slowly(text: str) -> str:
     shown = (" " if character == " " else visible_text(character) for character in text)
     return "".join(shown).replace("⏎", "⏎\n")
-
-
-def _ids(name: str, tokenizer: Tokenizer, chat: RenderedChat) -> Drawn:
-    return pieces_html(describe(tokenizer, Encoding(chat.ids, chat.offsets)), f"Tokens of {name}", DRAWN)
 
 
 def _counts(chat: RenderedChat) -> str:

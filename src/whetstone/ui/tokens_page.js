@@ -41,19 +41,37 @@ function live(name, out, read) {
   return { now, soon: () => (clearTimeout(timer), (timer = setTimeout(now, PAUSE))) };
 }
 
-function show(out, found) {
+const frame = () => new Promise((later) => requestAnimationFrame(() => setTimeout(later, 0)));
+
+// Parts are drawn one after the other, with room for keys in between; a newer answer ends the drawing of an older one.
+async function show(out, found) {
   hideTip();
   const place = one(out);
+  place.newest = found;
   if (found.error) {
     place.replaceChildren(sentence(found.error));
     return;
   }
+  for (const [key, known] of Object.entries(found.facts || {})) facts.set(key, known);
+  const parts = found.parts || [found.html];
+  place.querySelectorAll(':scope > .wh-error').forEach((part) => part.remove());
+  while (place.children.length > parts.length) place.lastElementChild.remove();
+  for (const [number, html] of parts.entries()) {
+    if (number) await frame();
+    if (place.newest !== found) return;
+    if (!place.children[number]) place.append(document.createElement('div'));
+    draw(place.children[number], html);
+  }
+}
+
+function draw(place, html) {
+  if (place.drawn === html) return;
+  place.drawn = html;
   const open = new Set([...place.querySelectorAll('details[open][data-keep]')].map((part) => part.dataset.keep));
   const scrolled = [...place.querySelectorAll('.wh-tk-pieces')].map((part) => part.scrollTop);
-  place.innerHTML = found.html;
+  place.innerHTML = html;
   place.querySelectorAll('details[data-keep]').forEach((part) => (part.open = open.has(part.dataset.keep)));
   place.querySelectorAll('.wh-tk-pieces').forEach((part, n) => (part.scrollTop = scrolled[n] || 0));
-  for (const [key, known] of Object.entries(found.facts || {})) facts.set(key, known);
 }
 
 function sentence(words) {
@@ -306,6 +324,7 @@ function showTip(piece) {
     list.append(term, told);
   }
   tip.replaceChildren(list);
+  tip.style.left = '0';
   tip.hidden = false;
   const [at, size] = [piece.getClientRects()[0] || piece.getBoundingClientRect(), tip.getBoundingClientRect()];
   const below = at.bottom + 6 + size.height < window.innerHeight;

@@ -36,12 +36,12 @@ def _verdict(findings: Sequence[Finding], *, done: bool) -> str:
 def _row(path: str, check: str, group: Sequence[Finding]) -> str:
     bad = [finding for finding in group if not finding.good]
     if not bad:
-        told = f'<td class="wh-tk-good">✓ holds in {len(group):,}</td>'
+        told = f'<td class="wh-tk-good wh-tk-words">✓ holds in {len(group):,}</td>'
     else:
         first = bad[0]
         where = f"{first.conversation}: " if first.conversation else ""
         told = (
-            f'<td class="wh-tk-bad">✗ fails in {len(bad):,} of {len(group):,}'
+            f'<td class="wh-tk-bad wh-tk-words">✗ fails in {len(bad):,} of {len(group):,}'
             f"<p>{escape(where + _visible(first.detail))}</p></td>"
         )
     return f'<tr><th scope="row">{escape(path)}</th><td>{escape(check)}</td>{told}</tr>'

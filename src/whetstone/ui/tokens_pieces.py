@@ -7,12 +7,12 @@ touched, or reached by arrow keys.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from html import escape
 
-from whetstone.tokens.pieces import Piece, aligned, visible_text
-from whetstone.tokens.tokenizer import Encoding
+from whetstone.tokens.pieces import Piece, aligned, describe, visible_text
+from whetstone.tokens.tokenizer import Encoding, Tokenizer
 
 Facts = dict[str, list[tuple[str, str]]]  # key of a piece -> what is said of it: (name, value)
 
@@ -37,9 +37,9 @@ class Drawn:
     facts: Facts = field(default_factory=dict)
 
 
-def pieces_html(pieces: Sequence[Piece], label: str, most: int) -> Drawn:
-    """The first `most` pieces, in a box that is scrolled and walked through by arrow keys."""
-    shown = pieces[:most]
+def encoding_html(name: str, tokenizer: Tokenizer, encoding: Encoding, most: int) -> Drawn:
+    """The first `most` tokens, in a box that is scrolled and walked through by arrow keys."""
+    shown = describe(tokenizer, Encoding(encoding.ids[:most], encoding.offsets[:most]))
     drawn: dict[int, str] = {}
     facts: Facts = {}
     parts: list[str] = []
@@ -53,12 +53,13 @@ def pieces_html(pieces: Sequence[Piece], label: str, most: int) -> Drawn:
             html = drawn[piece.id] = f'<i{named} data-k="{piece.id}">{escape(text)}</i>{after}'
             facts[str(piece.id)] = _facts(piece, text)
         parts.append(html)
+    count = len(encoding.ids)
     rest = (
-        f'<p class="wh-note">The first {most:,} of {len(pieces):,} tokens are drawn; all are counted.</p>'
-        if len(pieces) > most
+        f'<p class="wh-note">The first {most:,} of {count:,} tokens are drawn; all are counted.</p>'
+        if count > most
         else ""
     )
-    return Drawn(box(label, "".join(parts)) + rest, facts)
+    return Drawn(box(f"Tokens of {name}", "".join(parts)) + rest, facts)
 
 
 def box(label: str, content: str, kind: str = "") -> str:

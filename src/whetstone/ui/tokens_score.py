@@ -67,7 +67,7 @@ def scored_html(tokens: Sequence[ScoredToken], first: int) -> tuple[str, Facts]:
                 ("rank", f"{token.rank:,}"),
             ]
             told += [
-                ("instead" if n else "the model’s favourites", f"{visible_text(text) or '∅'}  {percent(logprob)}")
+                ("" if n else "most probable", f"{visible_text(text) or '∅'}  {percent(logprob)}")
                 for n, (_, text, logprob) in enumerate(token.top)
             ]
         facts[str(number)] = told if known else [*told, ("probability", "none: nothing precedes it")]

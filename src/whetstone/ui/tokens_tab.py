@@ -103,13 +103,13 @@ class TokensServer:
 
     def tokens_text(self, asked: Asked) -> Answered:
         """Pieces and counts of a text."""
-        html, facts = text_view(
+        parts, facts = text_view(
             self._chosen(asked),
             str(asked.get("text", "")),
             special=bool(asked.get("special")),
             add_special_tokens=bool(asked.get("around")),
         )
-        return {"html": html, "facts": facts}
+        return {"parts": parts, "facts": facts}
 
     def tokens_facts(self, asked: Asked) -> Answered:
         """What is so of the tokenizers whatever the text."""

@@ -6,21 +6,22 @@ from collections.abc import Mapping
 from html import escape
 
 from whetstone.errors import UsageError
-from whetstone.tokens.pieces import describe, visible_text
+from whetstone.tokens.pieces import visible_text
 from whetstone.tokens.tokenizer import Encoding, Tokenizer
 from whetstone.tokens.tokenizer_roundtrip import RoundTrip, round_trips
-from whetstone.ui.tokens_pieces import LEGEND, Drawn, Facts, aligned_html, pieces_html
+from whetstone.ui.tokens_pieces import LEGEND, Drawn, Facts, aligned_html, encoding_html
 
 MOST_CHARACTERS = 200_000  # of a text that is counted while it is typed
 DRAWN = 3_000  # pieces of each tokenizer
 ALIGNED = 600  # characters
-_COMPARED = 4_000  # characters up to which it is told how decoding changes a text
+_COMPARED = 1_000  # characters up to which it is told how decoding changes a text
 
 
 def text_view(
     tokenizers: Mapping[str, Tokenizer], text: str, *, special: bool = False, add_special_tokens: bool = False
-) -> tuple[str, dict[str, Facts]]:
-    """Counts and pieces as HTML, and for each tokenizer the facts of its tokens.
+) -> tuple[list[str], dict[str, Facts]]:
+    """Parts of HTML, the counts first, which the page draws one after the other; and for each tokenizer the facts of
+    its tokens.
 
     Args:
         tokenizers: by the names that are shown.
@@ -42,20 +43,16 @@ def text_view(
         for name, tokenizer in tokenizers.items()
     }
     rows = "".join(_row(name, tokenizers[name], text, encoding, special) for name, encoding in encodings.items())
-    drawn = {
-        name: pieces_html(describe(tokenizers[name], encoding), f"Tokens of {name}", DRAWN)
-        for name, encoding in encodings.items()
-    }
-    sections = "".join(_section(name, tokenizers[name], text, part, special) for name, part in drawn.items())
+    drawn = {name: encoding_html(name, tokenizers[name], encoding, DRAWN) for name, encoding in encodings.items()}
+    sections = [_section(name, tokenizers[name], text, part, special) for name, part in drawn.items()]
     together = ""
     if len(encodings) > 1 and text:
         plain = (
             encodings if not add_special_tokens else {n: t.encode(text, special=special) for n, t in tokenizers.items()}
         )
         together = f"<section><h3>Side by side</h3>{aligned_html(text, plain, ALIGNED)}</section>"
-    return f"{_sizes(text)}{_table(rows)}{sections}{_legend(sections)}{together}", {
-        name: part.facts for name, part in drawn.items()
-    }
+    parts = [f"{_sizes(text)}{_table(rows)}", *sections, _legend("".join(sections)), together]
+    return parts, {name: part.facts for name, part in drawn.items()}
 
 
 def _sizes(text: str) -> str:
@@ -78,7 +75,7 @@ def _row(name: str, tokenizer: Tokenizer, text: str, encoding: Encoding, special
     return (
         f'<tr data-name="{escape(name)}"><th scope="row">{escape(name)}</th><td class="wh-tk-count">{count:,}</td>'
         f"<td>{_ratio(count, words)}</td><td>{_ratio(count, len(text))}</td>"
-        f"<td>{escape(_round_trip(tokenizer, text, special))}</td></tr>"
+        f'<td class="wh-tk-words">{escape(_round_trip(tokenizer, text, special))}</td></tr>'
     )
 
 
