@@ -111,5 +111,6 @@ def _array(header: GgufHeader, name: str) -> list[Any]:
     """An array of the tokenizer's metadata."""
     found: list[Any] = read_array(header, f"tokenizer.ggml.{name}")
     if not found:
-        raise ModelFileError(f"{header.path}: the GGUF file holds no tokenizer.ggml.{name}, so it has no complete tokenizer")
+        key = f"tokenizer.ggml.{name}"
+        raise ModelFileError(f"{header.path}: the GGUF file holds no {key}, so it has no complete tokenizer")
     return found
