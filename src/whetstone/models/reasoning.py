@@ -32,6 +32,9 @@ def separate_reasoning(chunks: Iterator[Chunk], *, starts_inside: bool = False) 
     separator = _Separator(starts_inside)
     try:
         for chunk in chunks:
+            if separator.passes:
+                yield chunk
+                continue
             text, reasoning = separator.feed(chunk.text)
             if chunk.finish_reason is not None:
                 rest = separator.finish()
@@ -64,6 +67,11 @@ class _Separator:
         self._state = "inside" if inside else "before"
         self._closings = tuple(f"</{tag}>" for tag in _TAGS)
         self._fresh = True  # nothing but whitespace has come since the state was entered
+
+    @property
+    def passes(self) -> bool:
+        """Whether the block is over, or there was none, so that nothing changes any more."""
+        return self._state == "after" and not self._fresh and not self._held
 
     def feed(self, text: str) -> tuple[str, str]:
         self._held += text
