@@ -11,6 +11,7 @@ from whetstone.chat.context import text_of
 from whetstone.types import Turn
 from whetstone.ui.controls import button
 from whetstone.ui.markdown import to_html
+from whetstone.ui.tokens_tab import open_with
 
 WELCOME = (
     '<div class="wh-welcome"><h2>What shall we talk about?</h2>'
@@ -190,4 +191,5 @@ def _of_answer(turn: Turn, thread: Thread, choose: bool) -> str:
     if turn.origin is not None:
         parts.append(button("Prompt", "panel", title="The exact prompt sent", panel="prompt", turn=turn.id))
         parts.append(button("Tokens", "panel", title="Token probabilities", panel="tokens", turn=turn.id))
+        parts.append(open_with(turn.id))
     return "".join(parts)

@@ -199,8 +199,7 @@ def _told(function: Callable[[Asked], Answered]) -> Callable[[Any], Answered]:
         try:
             return function(asked if isinstance(asked, Mapping) else {})
         except WhetstoneError as error:
-            sentence = str(error).encode("utf-8", "replace").decode()
-            return {"error": sentence[:1].upper() + sentence[1:]}
+            return {"error": str(error).encode("utf-8", "replace").decode()}  # half a character cannot be sent
 
     return told
 
