@@ -25,11 +25,13 @@ def chromium() -> str | None:
 
 
 @contextlib.contextmanager
-def serving(home: Path, models: dict[str, str]) -> Iterator[str]:
-    """The address of a server that keeps everything under `home`."""
+def serving(home: Path, models: dict[str, str], token: str | None = None) -> Iterator[str]:
+    """The address of a server that keeps everything under `home`, and asks for the token if there is one."""
     named = [part for name, spec in models.items() for part in ("--model", f"{name}={spec}")]
     environment = {**os.environ, "WHETSTONE_HOME": str(home)}
     environment.pop("WHETSTONE_TOKEN", None)
+    if token is not None:
+        environment["WHETSTONE_TOKEN"] = token
     process = subprocess.Popen(
         [*WHET, "serve", "--port", "0", *named], env=environment, stdout=subprocess.PIPE, text=True, cwd=home
     )

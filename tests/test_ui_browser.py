@@ -453,3 +453,20 @@ def test_an_address_of_a_deleted_conversation_opens_an_empty_page(chat: Chat, ur
     expect(chat.notice).to_contain_text("does not exist any more")
     chat.ask("hello")
     expect(chat.users).to_have_count(1)
+
+
+def test_with_a_token_a_person_logs_in_once_and_then_chats(browser: BrowserContext, tmp_path: Path) -> None:
+    with serving(tmp_path, {"echo": "scripted:echo"}, token="a long secret token") as url:
+        page = browser.new_page()
+        page.goto(url)
+        page.locator("input[type=password]").fill("wrong")
+        page.keyboard.press("Enter")
+        expect(page.locator("input[type=password]")).to_be_visible()
+        page.locator("input[type=password]").fill("a long secret token")
+        page.keyboard.press("Enter")
+        page.wait_for_url(lambda address: "login" not in address)
+        assert "secret" not in page.url
+        page.close()
+        chat = Chat(browser, url)
+        expect(chat.ask("hello there")).to_contain_text("hello there")
+        chat.close()

@@ -52,6 +52,7 @@ def login_page(target: str, wrong: bool = False) -> HTMLResponse:
         "Cache-Control": "no-store",
         "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; "
         "frame-ancestors 'none'; base-uri 'none'",
-        "Referrer-Policy": "no-referrer",
+        # Under "no-referrer" browsers send the form with the origin "null", which is refused.
+        "Referrer-Policy": "same-origin",
     }
     return HTMLResponse(page, 401 if wrong else 200, headers)
