@@ -181,26 +181,37 @@ class Tokens(Chat):
 
 @pytest.fixture
 def tab(browser: BrowserContext, url: str) -> Iterator[Tokens]:
+    """A page of its own."""
+    opened = Tokens(browser, url)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="module")
+def used(browser: BrowserContext, url: str) -> Iterator[Tokens]:
+    """One page for tests that set all that they look at: opening one takes longer than they do."""
     opened = Tokens(browser, url)
     yield opened
     opened.close()
 
 
 @needs_browser
-def test_counts_follow_what_is_typed_and_arrow_keys_tell_ids(tab: Tokens) -> None:
-    tab.choose("tiny")
-    tab.one("text").fill("the tie")
-    expect(tab.count("tiny")).to_have_text("2")
-    tab.one("text").press_sequentially(" is red")
-    expect(tab.count("tiny")).to_have_text("4")
-    pieces = tab.one("text-out").locator(".wh-tk-pieces")
+def test_counts_follow_what_is_typed_and_arrow_keys_tell_ids(used: Tokens) -> None:
+    used.view("Text")
+    used.choose("tiny")
+    used.one("text").fill("the tie")
+    expect(used.count("tiny")).to_have_text("2")
+    used.one("text").press_sequentially(" is red")
+    expect(used.count("tiny")).to_have_text("4")
+    pieces = used.one("text-out").locator(".wh-tk-pieces")
     pieces.focus()
     pieces.press("ArrowRight")
     pieces.press("ArrowRight")
-    expect(tab.one("tip")).to_contain_text("·tie")
-    expect(tab.one("tip")).to_contain_text("20 74 69 65")
+    used.page.mouse.wheel(0, 40)  # the place is kept when the page scrolls
+    expect(used.one("tip")).to_contain_text("·tie")
+    expect(used.one("tip")).to_contain_text("20 74 69 65")
     pieces.press("Escape")
-    expect(tab.one("tip")).to_be_hidden()
+    expect(used.one("tip")).to_be_hidden()
 
 
 @needs_browser
@@ -225,26 +236,28 @@ def test_control_tokens_and_html_in_a_text_are_shown_as_what_they_are(tab: Token
 
 
 @needs_browser
-def test_tokenizers_stand_side_by_side(tab: Tokens) -> None:
-    tab.choose("tiny", "strict")
-    tab.one("text").fill("$42 안")
-    expect(tab.one("text-out").locator(".wh-tk-names li")).to_have_text(["strict", "tiny"])
-    expect(tab.one("text-out").locator(".wh-tk-aligned sup").first).to_have_text("3")
-    facts = tab.one("facts-out")
+def test_tokenizers_stand_side_by_side(used: Tokens) -> None:
+    used.view("Text")
+    used.choose("tiny", "strict")
+    used.one("text").fill("$42 안")
+    expect(used.one("text-out").locator(".wh-tk-names li")).to_have_text(["strict", "tiny"])
+    expect(used.one("text-out").locator(".wh-tk-aligned sup").first).to_have_text("3")
+    facts = used.one("facts-out")
     expect(facts.locator(".wh-tk-prices tbody tr")).to_have_count(2)
     expect(facts.locator(".wh-tk-prices tr", has_text="strict").locator("td").nth(1)).to_contain_text("$42")
     expect(facts).to_contain_text("What vocabularies share")
-    tab.choose()
-    expect(tab.one("text-out").locator(".wh-error")).to_contain_text("no tokenizer is chosen")
+    used.choose()
+    expect(used.one("text-out").locator(".wh-error")).to_contain_text("no tokenizer is chosen")
 
 
 @needs_browser
-def test_ten_thousand_characters_are_counted_though_not_all_are_drawn(tab: Tokens) -> None:
-    tab.choose("tiny")
-    tab.one("text").fill("안" * 10_000)
-    expect(tab.count("tiny")).to_have_text("30,000")
-    expect(tab.one("text-out")).to_contain_text("The first 3,000 of 30,000 tokens are drawn; all are counted.")
-    assert tab.one("text-out").locator(".wh-tk-pieces i").count() == 3000
+def test_ten_thousand_characters_are_counted_though_not_all_are_drawn(used: Tokens) -> None:
+    used.view("Text")
+    used.choose("tiny")
+    used.one("text").fill("안" * 10_000)
+    expect(used.count("tiny")).to_have_text("30,000")
+    expect(used.one("text-out")).to_contain_text("The first 3,000 of 30,000 tokens are drawn; all are counted.")
+    assert used.one("text-out").locator(".wh-tk-pieces i").count() == 3000
 
 
 @needs_browser
@@ -284,47 +297,48 @@ def test_messages_go_from_rows_to_json_and_back(tab: Tokens) -> None:
 
 
 @needs_browser
-def test_a_text_is_scored_and_a_model_elsewhere_says_why_not(tab: Tokens) -> None:
-    tab.view("Probabilities")
-    tab.one("score-text").fill("The capital of France is")
-    tab.one("score-start").click()
-    expect(tab.one("score-out").locator(".wh-tk-perplexity")).not_to_be_empty()
-    expect(tab.one("score-start")).to_be_enabled()
-    box = tab.one("score-out").locator(".wh-tk-pieces")
+def test_a_text_is_scored_and_a_model_elsewhere_says_why_not(used: Tokens) -> None:
+    used.view("Probabilities")
+    used.one("score-text").fill("The capital of France is")
+    used.one("score-start").click()
+    expect(used.one("score-out").locator(".wh-tk-perplexity")).not_to_be_empty()
+    expect(used.one("score-start")).to_be_enabled()
+    box = used.one("score-out").locator(".wh-tk-pieces")
     box.focus()
     box.press("End")
-    expect(tab.one("tip")).to_contain_text("rank")
-    expect(tab.one("tip")).to_contain_text("most probable")
-    tab.one("score-text").fill("word " * 3000)
-    tab.one("score-start").click()
-    expect(tab.one("score-out").locator(".wh-error")).to_contain_text("at most 512 are scored here")
-    tab.one("score-model").select_option("echo")
-    tab.one("score-start").click()
-    expect(tab.one("score-out").locator(".wh-error")).to_contain_text("does not show its probabilities")
+    expect(used.one("tip")).to_contain_text("rank")
+    expect(used.one("tip")).to_contain_text("most probable")
+    used.one("score-text").fill("word " * 3000)
+    used.one("score-start").click()
+    expect(used.one("score-out").locator(".wh-error")).to_contain_text("at most 512 are scored here")
+    used.one("score-model").select_option("echo")
+    used.one("score-start").click()
+    expect(used.one("score-out").locator(".wh-error")).to_contain_text("does not show its probabilities")
 
 
 @needs_browser
-def test_scoring_can_be_stopped(tab: Tokens) -> None:
-    tab.view("Probabilities")
-    tab.one("score-text").fill("one two three " * 120)
-    tab.one("score-start").click()
-    expect(tab.one("score-out").locator("i").nth(1)).to_be_visible()
-    tab.one("score-stop").click()
-    expect(tab.one("score-start")).to_be_enabled()
-    assert tab.one("score-out").locator("i").count() < 360
+def test_scoring_can_be_stopped(used: Tokens) -> None:
+    used.view("Probabilities")
+    used.one("score-model").select_option("smollm2")
+    used.one("score-text").fill("one two three " * 120)
+    used.one("score-start").click()
+    expect(used.one("score-out").locator("i").nth(1)).to_be_visible()
+    used.one("score-stop").click()
+    expect(used.one("score-start")).to_be_enabled()
+    assert used.one("score-out").locator("i").count() < 360
 
 
 @needs_browser
-def test_the_check_shows_what_holds(tab: Tokens) -> None:
-    tab.choose("tiny")
-    tab.view("Check")
-    tab.one("check-start").click()
-    expect(tab.one("check-start")).to_be_enabled()
-    expect(tab.one("check-out").locator("p[role=status]")).to_contain_text("checks")
-    expect(tab.one("check-out").locator("tbody tr").first).to_contain_text("tiny")
-    tab.choose("base")
-    tab.one("check-start").click()
-    expect(tab.one("check-out").locator(".wh-error")).to_contain_text("base model")
+def test_the_check_shows_what_holds(used: Tokens) -> None:
+    used.choose("tiny")
+    used.view("Check")
+    used.one("check-start").click()
+    expect(used.one("check-start")).to_be_enabled()
+    expect(used.one("check-out").locator("p[role=status]")).to_contain_text("checks")
+    expect(used.one("check-out").locator("tbody tr").first).to_contain_text("tiny")
+    used.choose("base")
+    used.one("check-start").click()
+    expect(used.one("check-out").locator(".wh-error")).to_contain_text("base model")
 
 
 @needs_browser
@@ -368,13 +382,13 @@ def test_on_a_phone_nothing_is_cut_off_and_colours_can_be_read(browser: BrowserC
 
 
 @needs_browser
-def test_views_are_reached_by_keyboard(tab: Tokens) -> None:
-    text = tab.page.get_by_role("tab", name="Text", exact=True)
+def test_views_are_reached_by_keyboard(used: Tokens) -> None:
+    text = used.page.get_by_role("tab", name="Text", exact=True)
     text.focus()
     text.press("ArrowRight")
-    expect(tab.page.get_by_role("tab", name="Conversation")).to_be_focused()
-    expect(tab.one("view-chat")).to_be_visible()
-    expect(tab.one("view-text")).to_be_hidden()
-    tab.page.keyboard.press("End")
-    expect(tab.page.get_by_role("tab", name="Check", exact=True)).to_be_focused()
-    expect(tab.one("check-start")).to_be_visible()
+    expect(used.page.get_by_role("tab", name="Conversation")).to_be_focused()
+    expect(used.one("view-chat")).to_be_visible()
+    expect(used.one("view-text")).to_be_hidden()
+    used.page.keyboard.press("End")
+    expect(used.page.get_by_role("tab", name="Check", exact=True)).to_be_focused()
+    expect(used.one("check-start")).to_be_visible()

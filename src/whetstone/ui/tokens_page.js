@@ -299,7 +299,7 @@ longWork('score', 'tokens_score', 'tokens_scored',
     if (found.html) out.querySelector('.wh-tk-scored').insertAdjacentHTML('beforeend', found.html);
     Object.assign(facts.get('score') || {}, found.facts || {});
     if (found.error) {
-      out.querySelector('p')?.remove();
+      if (!found.seen) out.replaceChildren();
       out.append(sentence(found.error));
     }
   });
@@ -324,6 +324,9 @@ function showTip(piece) {
     list.append(term, told);
   }
   tip.replaceChildren(list);
+  placeTip(piece);
+}
+function placeTip(piece) {
   tip.style.left = '0';
   tip.hidden = false;
   const [at, size] = [piece.getClientRects()[0] || piece.getBoundingClientRect(), tip.getBoundingClientRect()];
@@ -342,7 +345,13 @@ root.addEventListener('click', (event) => {
   if (piece) showTip(piece);
 });
 root.addEventListener('focusout', (event) => event.target.matches('.wh-tk-pieces') && hideTip());
-window.addEventListener('scroll', hideTip, { passive: true });
+// Also when a box scrolls. Whoever walks through one by keys keeps the place.
+const moved = () => {
+  const piece = root.querySelector('.wh-tk-pieces:focus .on');
+  if (piece && !tip.hidden) placeTip(piece);
+  else hideTip();
+};
+window.addEventListener('scroll', moved, { passive: true, capture: true });
 root.addEventListener('keydown', (event) => {
   if (event.key === 'Escape' && !tip.hidden) {
     hideTip();
