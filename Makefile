@@ -19,7 +19,7 @@ serve: | $(UV)
 	$(RUN) whet serve
 
 test: install
-	$(RUN) pytest
+	$(RUN) pytest -n auto --maxprocesses 4 --dist loadfile
 
 lint: install
 	$(RUN) ruff check .
