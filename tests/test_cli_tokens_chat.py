@@ -131,3 +131,9 @@ def test_a_score_tells_probability_rank_and_perplexity() -> None:
 def test_a_model_that_hides_its_probabilities_cannot_score() -> None:
     result = whet("score", "x", "-m", "openai:any?base_url=http://127.0.0.1:9/v1")
     assert isinstance(result.exception, UsageError)
+
+
+def test_roles_and_orders_are_shown_for_several_templates(folder: Path) -> None:
+    told = json.loads(whet("roles", "-t", folder, "-t", "smollm2", "--json").stdout)
+    assert list(told) == ["tiny", "smollm2"]
+    assert "refused" in whet("roles", "-t", folder).stdout

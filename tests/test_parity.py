@@ -164,3 +164,11 @@ def test_rows_that_cannot_be_read_are_named(good: Path, tmp_path: Path, line: st
     path.write_text(line + "\n")
     with pytest.raises(DataError, match=r"rows\.jsonl"):
         red(good, [path])
+
+
+def test_a_family_on_the_shelf_is_read_by_transformers_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer_folder(tmp_path / "shelf" / "mine")
+    monkeypatch.setenv("WHETSTONE_TOKENIZERS", str(tmp_path / "shelf"))
+    findings = list(check_parity("mine"))
+    assert {finding.path for finding in findings} == {"mine (tokenizer.json)", "transformers"}
+    assert all(finding.good for finding in findings)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tiny_tokenizer import CHATML, tokenizer_folder
 from whetstone.errors import DataError, RequestRefusedError, UsageError
 from whetstone.tokens.chat import RenderedChat, render_chat
+from whetstone.tokens.roles import probe_roles
 from whetstone.tokens.sources import load_tokenizer
 from whetstone.tokens.tokenizer import Tokenizer
 from whetstone.tokens.training import training_row
@@ -141,3 +142,18 @@ def test_real_families_have_transformers_ids(family: str) -> None:
         chat = render_chat(tokenizer, messages, add_generation_prompt=prompt)
         assert chat.ids == list(theirs.apply_chat_template(messages, add_generation_prompt=prompt, return_dict=False))
         assert learned(chat).startswith("Which colour?<|")
+
+
+def test_what_a_template_takes_refuses_and_passes_over_is_told(tiny: Tokenizer, tmp_path: Path) -> None:
+    found = {finding.probe: finding for finding in probe_roles(tiny)}
+    assert found["a system prompt"].outcome == "taken"
+    assert (found["tools"].outcome, found["tools"].detail) == ("passed over", "tool-name-7")
+    assert found["parts of text"].outcome == "refused"
+    strict = (
+        "{% for m in messages %}{% if m.role != ['user', 'assistant'][loop.index0 % 2] %}"
+        "{{ raise_exception('roles must alternate') }}{% endif %}{{ m.content }}{% endfor %}"
+    )
+    strictly = {one.probe: one for one in probe_roles(load_tokenizer(str(tokenizer_folder(tmp_path / "s", strict))))}
+    assert strictly["a user alone"].outcome == "taken"
+    assert {strictly[probe].outcome for probe in ("the assistant first", "two users in a row")} == {"refused"}
+    assert "roles must alternate" in strictly["a system prompt"].detail

@@ -14,6 +14,7 @@ from whetstone.cli import (
     tokens_corpus,
     tokens_encode,
     tokens_mask,
+    tokens_roles,
     tokens_score,
     tokens_show,
     tokens_vocab,
@@ -47,6 +48,7 @@ app.command("compare")(tokens_compare.compare)
 app.command("vocab")(tokens_vocab.vocab)
 app.command("corpus")(tokens_corpus.corpus)
 app.command("chat")(tokens_chat.chat)
+app.command("roles")(tokens_roles.roles)
 app.command("check")(tokens_check.check)
 app.command("mask")(tokens_mask.mask)
 app.command("score")(tokens_score.score)

@@ -86,11 +86,25 @@ def load_tokenizer(source: str) -> Tokenizer:
         return _gguf(embedded_weights(), source)
     if source.startswith((".", "/", "~")) or path.is_absolute():
         raise ModelFileError(f"There is no folder or file {source}")
-    if source in FAMILIES:
-        return _hub(FAMILIES[source], source)
-    if source.count("/") == 1:
-        return _hub(source, source)
+    if source in FAMILIES or source.count("/") == 1:
+        return _folder(_hub(source), source)
     raise unknown_name("tokenizer", source, [DEFAULT, *FAMILIES, "tiktoken:o200k_base"])
+
+
+def folder_of(source: str) -> Path | None:
+    """The folder that `load_tokenizer` reads for this source; None where it reads no folder. Raises as it does."""
+    path = Path(source).expanduser()
+    if source and path.is_dir():
+        return path
+    if path.name == "tokenizer.json" and path.is_file():
+        return path.parent
+    shelf = shelf_folder()
+    if shelf is not None and source and (shelf / source).is_dir():
+        return shelf / source
+    hub = not path.suffix and not source.startswith((_TIKTOKEN, ".", "/", "~"))
+    if hub and source != DEFAULT and (source in FAMILIES or source.count("/") == 1):
+        return _hub(source)
+    return None
 
 
 def shelf_folder() -> Path | None:
@@ -235,16 +249,16 @@ def _tiktoken(source: str, name: str) -> JsonTokenizer:
     )
 
 
-def _hub(wanted: str, source: str) -> Tokenizer:
-    """A tokenizer from the hub's cache, or downloaded into it; nothing but the tokenizer's files."""
+def _hub(source: str) -> Path:
+    """The folder of a tokenizer in the hub's cache, downloaded if need be; nothing but the tokenizer's files."""
     try:
         from huggingface_hub import constants, errors, snapshot_download
     except ImportError:
         raise MissingPackageError("huggingface-hub", f"The tokenizer {source}", "pip install huggingface-hub") from None
 
-    name, _, revision = wanted.partition("@")
+    name, _, revision = FAMILIES.get(source, source).partition("@")
     try:
-        folder = Path(snapshot_download(name, revision=revision or None, allow_patterns=_WANTED))
+        return Path(snapshot_download(name, revision=revision or None, allow_patterns=_WANTED))
     except errors.HFValidationError:
         raise UnknownModelError(
             f"{source}: there is no such folder, and on the hub a model is named organisation/name"
@@ -265,4 +279,3 @@ def _hub(wanted: str, source: str) -> Tokenizer:
             f"{source}: {name} is not in the hub's cache, and the hub cannot be reached ({reason}); download it where "
             "there is a network, or put its folder under WHETSTONE_TOKENIZERS"
         ) from None
-    return _folder(folder, source)

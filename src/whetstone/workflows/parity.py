@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -12,7 +13,7 @@ from whetstone.errors import DataError, ModelConnectionError, RequestRefusedErro
 from whetstone.models import PromptModel, load_model
 from whetstone.tokens.chat import render_chat
 from whetstone.tokens.parity import CONVERSATIONS, Facts, Finding, Messages, Path, Seen, check
-from whetstone.tokens.sources import load_tokenizer
+from whetstone.tokens.sources import folder_of, load_tokenizer
 from whetstone.tokens.tokenizer import Tokenizer
 from whetstone.tokens.tokenizer_rebuilt import autotokenizer_disagreement
 from whetstone.types import Message
@@ -216,17 +217,18 @@ def _own_paths(source: str, tokenizer: Tokenizer, open_things: ExitStack) -> Ite
         open_things.callback(model.close)
         if isinstance(model, PromptModel):
             yield EnginePath(spec, model, model.identity.engine)
-    elif (folder := FilePath(tokenizer.source)).is_dir() or (folder := folder.parent).is_dir():
-        import importlib.util
-
-        if tokenizer.kind == "tokenizer.json" and importlib.util.find_spec("transformers") is not None:
+    elif tokenizer.kind == "tokenizer.json" and importlib.util.find_spec("transformers") is not None:
+        folder = folder_of(source)
+        if folder is not None:
             yield TransformersPath(folder)
 
 
 def _pipelines(sources: Sequence[str]) -> Iterator[Finding]:
+    if importlib.util.find_spec("transformers") is None:
+        return
     for source in sources:
-        folder = FilePath(source).expanduser()
-        if folder.is_dir() and (folder / "tokenizer.json").is_file():
+        folder = None if source.startswith(("http://", "https://")) else folder_of(source)
+        if folder is not None and (folder / "tokenizer.json").is_file():
             found = autotokenizer_disagreement(folder)
             yield Finding("pipeline", "transformers", source, found is None, "" if found is None else str(found))
 
