@@ -38,7 +38,7 @@
   let shown = null;
   window.addEventListener('whetstone:changed', () => {
     const thread = one('.wh-thread');
-    if (!thread) return;
+    if (!thread || thread.offsetParent === null) return; // another tab is open
     const conversation = thread.dataset.conversation;
     if (conversation !== shown) {
       const address = new URL(location.href);
