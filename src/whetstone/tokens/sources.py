@@ -198,10 +198,14 @@ def _sentencepiece(path: Path, source: str, facts: FolderFacts, config: dict[str
     return made
 
 
-def _gguf(path: Path, source: str) -> JsonTokenizer:
+def _gguf(path: Path, source: str) -> Tokenizer:
+    from whetstone.tokens.gguf_sentencepiece import KIND, sentencepiece_of
     from whetstone.tokens.json_tokenizer import JsonTokenizer
 
     header = read_header(path)
+    if header.text("tokenizer.ggml.model") == KIND:
+        found: Tokenizer = sentencepiece_of(header, _name(path, source), source)
+        return found
     engine, special = byte_level_tokenizer(header)
     return JsonTokenizer(
         engine,
