@@ -1,7 +1,7 @@
 """A SentencePiece model from the metadata of a GGUF file (Llama 2, Phi-3, Gemma, Mistral).
 
-llama.cpp's "llama" vocabularies are SentencePiece BPE models taken apart: pieces, scores and types, with SentencePiece's
-own numbers for the types. Put together again, they are run by the `sentencepiece` library itself.
+llama.cpp's "llama" vocabularies are SentencePiece BPE models taken apart: pieces, scores and types, with
+SentencePiece's own numbers for the types. Put together again, they are run by the `sentencepiece` library itself.
 """
 
 from __future__ import annotations
