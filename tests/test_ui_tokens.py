@@ -14,9 +14,9 @@ pytest.importorskip("gradio", reason="needs the extra `serve`")
 pytest.importorskip("playwright", reason="needs playwright")
 
 from playwright.sync_api import BrowserContext, Locator, expect
-from tests.tiny_tokenizer import CHATML, tokenizer_folder
 
 from browser import Chat, browsing, chromium, serving
+from tiny_tokenizer import CHATML, tokenizer_folder
 from whetstone.chat.store import ConversationStore
 from whetstone.models.pool import ModelPool
 from whetstone.storage.database import open_database
