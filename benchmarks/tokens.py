@@ -180,7 +180,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as temporary:
         for folder in [embedded_folder(Path(temporary) / "smollm2"), *arguments.folders]:
             tokenizer = load_tokenizer(str(folder))
-            print(f"{tokenizer.name}:")
+            print(f"{folder.name}:")
             fine &= encoding(tokenizer, texts)
             if tokenizer.template:
                 plain: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
