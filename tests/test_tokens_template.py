@@ -13,17 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tiny_tokenizer import CHATML
 from whetstone.errors import ModelFileError, RequestRefusedError
 from whetstone.tokens import sandbox
 from whetstone.tokens.template import ChatTemplate
 from whetstone.tokens.tracked import TrackedStr, concat, runs_of, tracked
 
-CHATML = (
-    "{%- for message in messages %}{%- if loop.first and message.role != 'system' %}"
-    "{{- '<|im_start|>system\nYou are Tiny, made in a test.<|im_end|>\n' }}{%- endif %}"
-    "{{- '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n' }}{%- endfor %}"
-    "{%- if add_generation_prompt %}{{- '<|im_start|>assistant\n' }}{%- endif %}"
-)
 CHATML_CONTROL = ("<|im_start|>", "<|im_end|>")
 
 # In the manner of Llama 3: a BOS, trimmed contents, a date, tools in the system prompt, calls as JSON, `~`.

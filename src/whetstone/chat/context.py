@@ -12,7 +12,7 @@ from typing import Literal
 from whetstone.chat.summary import Summaries
 from whetstone.errors import ContextTooLongError
 from whetstone.models import ChatModel, ContextModel, TokenizingModel
-from whetstone.types import Message, Options
+from whetstone.types import Message, Options, text_of
 
 Overflow = Literal["refuse", "drop_oldest", "summarise"]
 
@@ -96,14 +96,6 @@ class DoesNotFitError(ContextTooLongError):
         super().__init__(sentence)
         self.use = use
         self.would_drop = would_drop
-
-
-def text_of(message: Message) -> str:
-    """The text of a message; parts that are not text count as none."""
-    content = message.get("content")
-    if isinstance(content, list):
-        return "".join(str(part.get("text", "")) for part in content)
-    return content or ""
 
 
 def measure(model: ChatModel, messages: Sequence[Message], options: Options = Options()) -> ContextUse:  # noqa: B008

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from whetstone.errors import BadReplyError
 from whetstone.models import GREEDY, ChatModel, TokenizingModel, reply
-from whetstone.types import Message, user
+from whetstone.types import Message, text_of, user
 
 _INSTRUCTION = """\
 Below is a part of a conversation{before}. Write down, in at most {words} words and as plain statements, what \
@@ -59,10 +59,8 @@ class Summaries:
 
 
 def _line(message: Message) -> str:
-    content = message.get("content")
-    text = "".join(str(part.get("text", "")) for part in content) if isinstance(content, list) else content or ""
     calls = "".join(f" [calls {call['function']['name']}]" for call in message.get("tool_calls", ()))
-    return f"{message['role']}: {text}{calls}"
+    return f"{message['role']}: {text_of(message)}{calls}"
 
 
 def _steps(model: ChatModel, lines: Sequence[str], most: int) -> list[tuple[int, str]]:

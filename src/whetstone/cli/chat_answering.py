@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from rich.console import Console
 
 from whetstone.chat.answer import Answer
-from whetstone.chat.context import DoesNotFitError, Overflow, text_of
+from whetstone.chat.context import DoesNotFitError, Overflow
 from whetstone.chat.session import ChatSession
 from whetstone.cli.chat_display import AnswerDisplay
 from whetstone.cli.chat_feed import Feed
@@ -17,7 +17,7 @@ from whetstone.cli.chat_show import say, show_dropped
 from whetstone.errors import ModelError
 from whetstone.models import TokenizingModel
 from whetstone.models.pool import ModelPool
-from whetstone.types import Chunk, Message, Turn, user
+from whetstone.types import Chunk, Message, Turn, text_of, user
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from whetstone.chat.context import Fitting, text_of
-from whetstone.types import Turn
+from whetstone.chat.context import Fitting
+from whetstone.types import Turn, text_of
 
 
 def ending(turn: Turn, *, interactive: bool) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from rich.console import Console
 from rich.text import Text
 
-from whetstone.chat.context import DoesNotFitError, Overflow, measure, text_of
+from whetstone.chat.context import DoesNotFitError, Overflow, measure
 from whetstone.cli.chat_answering import Question, answer, ask, edit, explain, resume, retry
 from whetstone.cli.chat_commands import COMMANDS, Command, read_input
 from whetstone.cli.chat_ending import ending, left_out
@@ -17,7 +17,7 @@ from whetstone.cli.chat_talk import Talk, read_system
 from whetstone.cli.chat_writing import write_conversation
 from whetstone.cli.visible import one_line, visible
 from whetstone.errors import UsageError, WhetstoneError
-from whetstone.types import Turn, system, user
+from whetstone.types import Turn, system, text_of, user
 
 _SHOWN_AGAIN = 2  # turns of a conversation that is gone on with
 

@@ -11,7 +11,7 @@ from typing import Any
 import typer
 
 from whetstone.chat.answer import Answer
-from whetstone.chat.context import DoesNotFitError, Overflow, text_of
+from whetstone.chat.context import DoesNotFitError, Overflow
 from whetstone.chat.session import ChatSession
 from whetstone.cli.chat_ending import ending, left_out
 from whetstone.cli.chat_feed import Feed
@@ -19,7 +19,7 @@ from whetstone.cli.chat_talk import Talk
 from whetstone.cli.output import as_json
 from whetstone.cli.visible import one_line
 from whetstone.errors import ModelError, UsageError
-from whetstone.types import Turn
+from whetstone.types import Turn, text_of
 
 _PATIENCE = 3.0  # seconds before it is said that standard input is being read
 

@@ -8,12 +8,12 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from whetstone.chat.context import ContextUse, text_of
+from whetstone.chat.context import ContextUse
 from whetstone.chat.tree import siblings
 from whetstone.cli.chat_display import folded
 from whetstone.cli.chat_markdown import SafeMarkdown
 from whetstone.cli.visible import one_line, visible
-from whetstone.types import Turn, Usage
+from whetstone.types import Turn, Usage, text_of
 
 _BAR = 60  # cells of the context meter
 _HEAD = 60  # characters of a turn in a list

@@ -30,18 +30,6 @@ _STYLES = {
     "unwritten": "bold red",
     "generation": "bold black on green",
 }
-_MEANINGS = {
-    "content": "what somebody said",
-    "reasoning": "a thought",
-    "tool_calls": "a call of a tool",
-    "tools": "descriptions of tools",
-    "documents": "documents",
-    "role": "who speaks",
-    "control": "control token",
-    "template": "the template's spacing",
-    "unwritten": "words that nobody wrote",
-    "generation": "what begins the answer",
-}
 
 
 def chat(
@@ -208,12 +196,14 @@ def _show(tokenizer: Tokenizer, rendered: RenderedChat) -> None:
     from rich.console import Console
     from rich.text import Text
 
+    from whetstone.tokens.spans import MEANINGS
+
     console = Console(highlight=False)
     console.print(painted(rendered), soft_wrap=True)
     console.rule(style="dim")
     legend = Text()
     for kind in dict.fromkeys(span.kind for span in rendered.spans):
-        legend.append(f" {_MEANINGS[kind]} ", _STYLES[kind]).append("  ")
+        legend.append(f" {MEANINGS[kind]} ", _STYLES[kind]).append("  ")
     if any(rendered.trained):
         legend.append("learned in training", "underline")
     console.print(legend)

@@ -10,16 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from whetstone.errors import (
-    LoginError,
     MissingPackageError,
-    ModelConnectionError,
-    UnknownModelError,
     UsageError,
 )
 from whetstone.models.hf_load import HfOptions, Source, check_folder, require_packages
 from whetstone.models.hf_model import HfModel
 from whetstone.models.spec import Listing, ModelSpec
 from whetstone.tokens.embedded import embedded_weights
+from whetstone.tokens.hub import hub_folder
 
 EMBEDDED = "smollm2"
 
@@ -103,38 +101,10 @@ def _converted(gguf: Path) -> tuple[Path, str]:
 
 
 def _from_hub(name: str, revision: str) -> tuple[Path, str]:
-    """Download a model into the hub's cache, or find it there; its snapshot folder and commit."""
-    from huggingface_hub import errors, snapshot_download
-
-    wanted = f"{name}@{revision}" if revision else name
-    try:
-        folder = Path(snapshot_download(name, revision=revision or None, allow_patterns=_WANTED_FILES))
-    except errors.HFValidationError:
-        raise UnknownModelError(
-            f"hf:{name}: there is no such folder, and on the hub a model is named organisation/name"
-        ) from None
-    except errors.GatedRepoError:
-        raise LoginError(
-            f"hf:{wanted}: its owners ask for an agreement: sign it on https://huggingface.co/{name} and set HF_TOKEN"
-        ) from None
-    except errors.RevisionNotFoundError:
-        raise UnknownModelError(f"hf:{wanted}: the model has no revision {revision}") from None
-    except errors.RepositoryNotFoundError:
-        raise UnknownModelError(
-            f"hf:{wanted}: the hub has no such model, or it is private and HF_TOKEN is not set"
-        ) from None
-    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, errors.HfHubHTTPError, OSError) as error:
-        raise ModelConnectionError(
-            f"hf:{wanted}: not in the hub's cache, and the hub cannot be reached ({_reason(error)}); download it where "
-            "there is a network, or give a folder: hf:./folder"
-        ) from error
+    """A model's snapshot folder and commit."""
+    asked = f"hf:{name}@{revision}" if revision else f"hf:{name}"
+    folder = hub_folder(name, revision, _WANTED_FILES, asked=asked, instead="give a folder: hf:./folder")
     return folder, folder.name
-
-
-def _reason(error: BaseException) -> str:
-    from huggingface_hub.constants import HF_HUB_OFFLINE
-
-    return "HF_HUB_OFFLINE is set" if HF_HUB_OFFLINE else str(error).strip().splitlines()[0]
 
 
 def _cached_models() -> Iterator[Listing]:

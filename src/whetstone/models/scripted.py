@@ -19,7 +19,7 @@ from whetstone.models.base import ReplyStream
 from whetstone.models.scripted_plan import FAULTS, Fault, Planned, as_plan
 from whetstone.models.scripted_tokens import END, START, WordTokenizer, pieces
 from whetstone.storage.files import storage_error
-from whetstone.types import Chunk, Message, ModelIdentity, Options, ToolCall, Usage, user
+from whetstone.types import Chunk, Message, ModelIdentity, Options, ToolCall, Usage, text_of, user
 from whetstone.types.chat import FinishReason
 
 Saying = Callable[[Sequence[Message]], str]
@@ -110,7 +110,7 @@ class ScriptedModel:
 
     def render(self, messages: Sequence[Message], options: Options = Options()) -> str:  # noqa: B008
         """The messages in ChatML, up to where the reply begins. A mark that a message spells shows as itself."""
-        turns = [f"{START}{message['role']}\n{_content(message)}" for message in messages]
+        turns = [f"{START}{message['role']}\n{text_of(message)}" for message in messages]
         if not _continued(messages):
             turns.append(f"{START}assistant\n")
         return f"{END}\n".join(turns)
@@ -126,7 +126,7 @@ class ScriptedModel:
     def count_tokens(self, messages: Sequence[Message], options: Options = Options()) -> int:  # noqa: B008
         """Tokens of what `render` shows, where a mark that a message spells is a word; see `ContextModel`."""
         # By parts: a mark opens each message, and a mark and a line break end it.
-        said = sum(1 + len(self.encode(f"{message['role']}\n{_content(message)}")) for message in messages)
+        said = sum(1 + len(self.encode(f"{message['role']}\n{text_of(message)}")) for message in messages)
         between = 2 * (len(messages) - 1 if _continued(messages) else len(messages))
         return said + between + (0 if _continued(messages) else len(self.encode(f"{START}assistant\n", special=True)))
 
@@ -248,14 +248,7 @@ class ScriptedModel:
 
 def last_user_message(messages: Sequence[Message]) -> str:
     """The text of the last message by the user; "" when there is none."""
-    return next((_content(m) for m in reversed(messages) if m["role"] == "user"), "")
-
-
-def _content(message: Message) -> str:
-    content = message["content"]
-    if isinstance(content, list):
-        return "".join(str(part.get("text", "")) for part in content)
-    return content or ""
+    return next((text_of(m) for m in reversed(messages) if m["role"] == "user"), "")
 
 
 def conversation_key(messages: Sequence[Message]) -> str:

@@ -6,11 +6,12 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from whetstone.errors import LoginError, MissingPackageError, ModelConnectionError, ModelFileError, UnknownModelError
+from whetstone.errors import ModelFileError
 from whetstone.registry import unknown_name
 from whetstone.tokens.embedded import embedded_weights
 from whetstone.tokens.gguf_file import read_header
 from whetstone.tokens.gguf_tokenizer import byte_level_tokenizer
+from whetstone.tokens.hub import hub_folder
 from whetstone.tokens.tokenizer import AddedToken, Tokenizer
 from whetstone.tokens.tokenizer_folder import FolderFacts, read_folder, read_object
 
@@ -254,32 +255,6 @@ def _tiktoken(source: str, name: str) -> JsonTokenizer:
 
 
 def _hub(source: str) -> Path:
-    """The folder of a tokenizer in the hub's cache, downloaded if need be; nothing but the tokenizer's files."""
-    try:
-        from huggingface_hub import constants, errors, snapshot_download
-    except ImportError:
-        raise MissingPackageError("huggingface-hub", f"The tokenizer {source}", "pip install huggingface-hub") from None
-
+    """The folder of a tokenizer in the hub's cache; nothing but the tokenizer's files."""
     name, _, revision = FAMILIES.get(source, source).partition("@")
-    try:
-        return Path(snapshot_download(name, revision=revision or None, allow_patterns=_WANTED))
-    except errors.HFValidationError:
-        raise UnknownModelError(
-            f"{source}: there is no such folder, and on the hub a model is named organisation/name"
-        ) from None
-    except errors.GatedRepoError:
-        raise LoginError(
-            f"{source}: its owners ask for an agreement: sign it on https://huggingface.co/{name} and set HF_TOKEN"
-        ) from None
-    except errors.RevisionNotFoundError:
-        raise UnknownModelError(f"{source}: the model has no revision {revision}") from None
-    except errors.RepositoryNotFoundError:
-        raise UnknownModelError(
-            f"{source}: the hub has no such model, or it is private and HF_TOKEN is not set"
-        ) from None
-    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, errors.HfHubHTTPError, OSError) as error:
-        reason = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else str(error).strip().splitlines()[0]
-        raise ModelConnectionError(
-            f"{source}: {name} is not in the hub's cache, and the hub cannot be reached ({reason}); download it where "
-            "there is a network, or put its folder under WHETSTONE_TOKENIZERS"
-        ) from None
+    return hub_folder(name, revision, _WANTED, asked=source, instead="put its folder under WHETSTONE_TOKENIZERS")

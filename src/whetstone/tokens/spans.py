@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, NamedTuple
@@ -22,6 +22,21 @@ Kind = Literal[
     "unwritten",  # words that nobody wrote: a default system prompt, a date, instructions on tools
     "generation",  # what begins the assistant's answer
 ]
+
+
+# What each kind is, in a few words for a legend.
+MEANINGS: Mapping[str, str] = {
+    "content": "what somebody said",
+    "reasoning": "a thought",
+    "tool_calls": "a call of a tool",
+    "tools": "descriptions of tools",
+    "documents": "documents",
+    "role": "who speaks",
+    "control": "control token",
+    "template": "the template's spacing",
+    "unwritten": "words that nobody wrote",
+    "generation": "what begins the answer",
+}
 
 
 class Source(NamedTuple):

@@ -11,6 +11,7 @@ from whetstone.types.chat import (
     Usage,
     assistant,
     system,
+    text_of,
     user,
 )
 from whetstone.types.conversation import Conversation, Origin, Turn, TurnState
@@ -38,5 +39,6 @@ __all__ = [
     "Usage",
     "assistant",
     "system",
+    "text_of",
     "user",
 ]

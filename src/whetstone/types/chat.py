@@ -36,6 +36,14 @@ def assistant(content: str) -> Message:
     return {"role": "assistant", "content": content}
 
 
+def text_of(message: Message) -> str:
+    """The text of a message; parts that are not text count as none."""
+    content = message.get("content")
+    if isinstance(content, list):
+        return "".join(str(part.get("text", "")) for part in content)
+    return content or ""
+
+
 class Options(BaseModel):
     """Sampling options of one request. `None` leaves a choice to the engine; an unknown name is an error."""
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from whetstone.chat.context import DoesNotFitError, text_of
-from whetstone.types import Message
+from whetstone.chat.context import DoesNotFitError
+from whetstone.types import Message, text_of
 from whetstone.ui.controls import button
 
 _LISTED = 12  # dropped messages that are listed; the rest is counted

@@ -6,8 +6,7 @@ import math
 from collections.abc import Sequence
 from html import escape
 
-from whetstone.chat.context import text_of
-from whetstone.types import TokenLogprob, Turn
+from whetstone.types import TokenLogprob, Turn, text_of
 from whetstone.ui.controls import button
 
 # Bounds of the five steps of colour. Each step has a background in style.css on which its text can be read.

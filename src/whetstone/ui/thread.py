@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from html import escape
 from pathlib import PurePath
 
-from whetstone.chat.context import text_of
-from whetstone.types import Turn
+from whetstone.types import Turn, text_of
 from whetstone.ui.controls import button
 from whetstone.ui.markdown import to_html
 from whetstone.ui.tokens_tab import open_with

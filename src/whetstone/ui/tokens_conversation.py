@@ -11,6 +11,7 @@ from typing import Any
 from whetstone.errors import DataError, WhetstoneError
 from whetstone.tokens.chat import RenderedChat, render_chat
 from whetstone.tokens.pieces import visible_text
+from whetstone.tokens.spans import MEANINGS
 from whetstone.tokens.tokenizer import Encoding, Tokenizer
 from whetstone.ui.tokens_pieces import Drawn, Facts, box, encoding_html
 
@@ -19,20 +20,6 @@ DRAWN = 3_000  # token ids
 PAINTED = 30_000  # characters of the rendered text
 _NAMED_IDS = 24
 _PASTED = 5
-
-# Kind of a span -> words; the classes of the same names are in tokens_style.css.
-MEANINGS = {
-    "content": "what somebody said",
-    "reasoning": "a thought",
-    "tool_calls": "a call of a tool",
-    "tools": "descriptions of tools",
-    "documents": "documents",
-    "role": "who speaks",
-    "control": "control token",
-    "template": "the template’s spacing",
-    "unwritten": "words that nobody wrote",
-    "generation": "what begins the answer",
-}
 
 
 def conversation_of(text: str, tools: str = "") -> dict[str, Any]:

@@ -9,9 +9,10 @@ from typing import Any
 
 from whetstone.errors import DataError
 from whetstone.tokens.chat import RenderedChat
+from whetstone.tokens.spans import MEANINGS
 from whetstone.tokens.tokenizer import Tokenizer
 from whetstone.tokens.training import training_row
-from whetstone.ui.tokens_conversation import MEANINGS, legend, painted
+from whetstone.ui.tokens_conversation import legend, painted
 from whetstone.ui.tokens_pieces import Facts
 
 MOST_CHARACTERS = 2_000_000  # of the rows that a page sends
