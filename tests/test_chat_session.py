@@ -211,6 +211,52 @@ def test_two_models_answer_the_same_turn(store: ConversationStore) -> None:
     assert sent(one) == sent(two) == [("user", "hello")]
 
 
+def test_two_system_prompts_answer_the_same_turn(store: ConversationStore) -> None:
+    model = ScriptedModel(lambda messages: f"Told: {messages[0]['content']}")
+    chat = session(store, model, told="You sell ties.")
+    first = chat.ask("hello")
+    parent = first.turn.parent
+    assert parent is not None
+    second, third = chat.answer(parent, system="You sell belts."), chat.answer(parent, system="")
+    texts = [read(answer) for answer in (first, second, third)]
+    assert texts == ["Told: You sell ties.", "Told: You sell belts.", "Told: hello"]
+    assert [turn.origin and turn.origin.system for turn in chat.siblings(first.turn.id)] == [
+        None,
+        "You sell belts.",
+        "",
+    ]
+    assert sent(model, 1) == [("system", "You sell belts."), ("user", "hello")]
+    assert sent(model, 2) == [("user", "hello")]
+    origin = second.turn.origin
+    assert origin is not None
+    assert store.prompt(origin.prompt_hash) == model.render([system("You sell belts."), user("hello")])
+    chat.branch(second.turn.id)
+    read(chat.ask("go on"))
+    assert sent(model)[0] == ("system", "You sell ties.")  # it was for that one answer
+
+
+def test_an_answer_with_its_own_system_prompt_is_retried_and_resumed_with_it(store: ConversationStore) -> None:
+    model = ScriptedModel(lambda messages: "one two three", chunk=1)
+    chat = session(store, model, told="You sell ties.")
+    answer = chat.ask("count", system="You sell belts.")
+    for _ in range(7):
+        next(answer)
+    answer.close()
+    store.update(chat.conversation.id, system="You sell hats.")
+    reopened = ChatSession(store, chat._pool, store.get(chat.conversation.id))
+    for again in (reopened.retry(answer.turn.id), reopened.resume(answer.turn.id), reopened.retry()):
+        read(again)
+        assert sent(model)[0] == ("system", "You sell belts.")
+        assert again.turn.origin is not None
+        assert again.turn.origin.system == "You sell belts."
+    assert sent(model, 2)[-1] == ("assistant", "one two")
+    other = reopened.retry(answer.turn.id, system="You sell socks.")
+    read(other)
+    assert sent(model)[0] == ("system", "You sell socks.")
+    assert other.turn.origin is not None
+    assert other.turn.origin.system == "You sell socks."
+
+
 def test_nothing_is_kept_of_a_message_that_cannot_be_sent(store: ConversationStore) -> None:
     chat = session(store, ScriptedModel(["x"] * 9, context_length=40))
     for broken, error in (("", UsageError), ("  ", UsageError), ("word " * 50, DoesNotFitError)):

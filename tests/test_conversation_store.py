@@ -124,6 +124,20 @@ def test_an_answer_keeps_where_it_came_from(store: ConversationStore) -> None:
     }
 
 
+@pytest.mark.parametrize("system", [None, "", "You sell belts.\x00"])
+def test_an_answer_keeps_the_system_prompt_that_only_it_was_given(store: ConversationStore, system: str | None) -> None:
+    conversation = store.create(model="scripted", system="You sell ties.")
+    question = store.add(conversation.id, None, user("a tie"))
+    writer = store.begin_answer(conversation.id, question.id, model=MODEL, options=Options(), prompt="p", system=system)
+    writer.append("no")
+    done = writer.finish()
+    kept = store.turn(done.id)
+    assert kept == done
+    assert kept.origin is not None
+    assert kept.origin.system == system
+    assert store.get(conversation.id).system == "You sell ties."
+
+
 @pytest.mark.parametrize(
     "text",
     [

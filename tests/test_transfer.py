@@ -83,6 +83,21 @@ def test_what_is_exported_comes_back_exactly(
     assert to_jsonl(entry.conversation, entry.turns) == line
 
 
+def test_an_export_tells_the_system_prompt_that_an_answer_was_asked_with() -> None:
+    def answer(own: str | None) -> Turn:
+        return turn(assistant("no"), origin=Origin(ModelIdentity("smollm2", "llama.cpp", "x"), system=own))
+
+    ties = conversation("You sell ties.")
+    for own, prompt in ((None, ["You sell ties."]), ("You sell ```belts.", ["You sell ```belts."]), ("", [])):
+        path = [turn(user("a belt?")), answer("Earlier."), turn(user("a belt?")), answer(own)]
+        sent = json.loads(to_jsonl(ties, path))["messages"]
+        assert [message["content"] for message in sent if message["role"] == "system"] == prompt
+    page = to_markdown(ties, [turn(user("a belt?")), answer("You sell ```belts."), answer("")])
+    assert "*(asked with another system prompt)*\n\n````text\nYou sell ```belts.\n````" in page
+    assert "*(asked without a system prompt)*" in page
+    assert "asked with" not in to_markdown(ties, [answer(None)])
+
+
 def test_tools_names_and_parts_come_back(tmp_path: Path) -> None:
     tool = {"type": "function", "function": {"name": "buy", "parameters": {}}}
     call = {"id": "1", "type": "function", "function": {"name": "buy", "arguments": "{}"}}

@@ -40,6 +40,13 @@ def to_markdown(conversation: Conversation, path: Sequence[Turn]) -> str:
 def _turn(turn: Turn) -> Iterator[str]:
     model = f" ({_on_one_line(turn.origin.model.spec)})" if turn.origin else ""
     yield f"## {_TITLES[turn.message['role']]}{model}"
+    if turn.origin and turn.origin.system is not None:
+        own = turn.origin.system
+        yield (
+            f"*(asked with another system prompt)*\n\n{_fenced(own, 'text')}"
+            if own
+            else "*(asked without a system prompt)*"
+        )
     if turn.reasoning:
         # A tag opened before a blank line and closed after one leaves what is between to Markdown; in a fence nothing
         # that was thought can close the fold.

@@ -16,7 +16,7 @@ from whetstone.chat.tree import latest_leaf, siblings
 from whetstone.errors import UsageError
 from whetstone.models import ChatModel, RenderingModel
 from whetstone.models.pool import ModelPool
-from whetstone.types import Conversation, Message, Options, Turn, assistant, system, user
+from whetstone.types import Conversation, Message, Options, Turn, assistant, opening, user
 
 
 class ChatSession:
@@ -47,26 +47,18 @@ class ChatSession:
         """The versions of a turn, itself included, in order of creation."""
         return siblings(self._store.turns(self._id), turn)
 
-    def messages(self, leaf: str | None = None, *, model: ChatModel | None = None) -> list[Message]:
+    def messages(
+        self, leaf: str | None = None, *, model: ChatModel | None = None, system: str | None = None
+    ) -> list[Message]:
         """What is sent: the system prompt, and the turns down to `leaf` (None: of the open branch).
+
+        `system` takes the place of the conversation's system prompt, "" for none at all.
 
         What a model thought before it answered is left out, except for a `model` whose template asks for it. So are
         answers that failed before their first word; what was said before and after one is joined, because many
         templates refuse two messages of the user's in a row.
         """
-        conversation = self.conversation
-        if leaf is None and conversation.head is None:
-            turns: Sequence[Turn] = ()
-        else:
-            turns = self._store.path(self._id, leaf)
-        thoughts = bool(getattr(model, "sends_reasoning_back", False))
-        told = [system(conversation.system)] if conversation.system else []
-        unanswered = False
-        for turn in turns:
-            if not _is_empty(turn):
-                _say_on(told, _message(turn, thoughts), unanswered)
-            unanswered = _is_empty(turn)
-        return told
+        return self._sent(leaf or self.conversation.head, model, system)
 
     def use(self, text: str = "", *, model: str | None = None) -> ContextUse:
         """What the next request would take of the context, if `text` were the message.
@@ -78,12 +70,20 @@ class ChatSession:
         return measure(answering, [*self.messages(model=answering), user(text)], self.conversation.options)
 
     def ask(
-        self, text: str, *, model: str | None = None, options: Options | None = None, overflow: Overflow = "refuse"
+        self,
+        text: str,
+        *,
+        model: str | None = None,
+        system: str | None = None,
+        options: Options | None = None,
+        overflow: Overflow = "refuse",
     ) -> Answer:
         """Say something, and have it answered. Nothing is kept when this raises.
 
         Args:
             model: who answers; by default the conversation's model.
+            system: the system prompt of this one answer, "" for none at all; by default the conversation's. The answer
+                keeps it, also for when it is retried or resumed.
             options: by default the conversation's.
             overflow: what to do when it does not fit, see `whetstone.chat.context.fit`.
 
@@ -92,7 +92,7 @@ class ChatSession:
             DoesNotFitError: it does not fit; it tells which turns would be dropped.
             ModelError: the model cannot be loaded, or refuses the messages.
         """
-        return self._say(self.conversation.head, text, model, options, overflow)
+        return self._say(self.conversation.head, text, model, system, options, overflow)
 
     def edit(
         self,
@@ -107,26 +107,36 @@ class ChatSession:
         edited = self._store.turn(turn)
         if edited.message["role"] != "user":
             raise UsageError("only what you said yourself can be edited; retry an answer instead")
-        return self._say(edited.parent, text, model, options, overflow)
+        return self._say(edited.parent, text, model, None, options, overflow)
 
     def answer(
-        self, parent: str, *, model: str | None = None, options: Options | None = None, overflow: Overflow = "refuse"
+        self,
+        parent: str,
+        *,
+        model: str | None = None,
+        system: str | None = None,
+        options: Options | None = None,
+        overflow: Overflow = "refuse",
     ) -> Answer:
-        """One more answer to a turn of the user's. Raises as `ask`."""
+        """One more answer to a turn of the user's. Arguments and errors as of `ask`."""
         answering = self._model(model)
         chosen = self._options(options)
-        fitting = self._fit(answering, self.messages(parent, model=answering), chosen, overflow)
-        return self._begin(answering, parent, fitting, chosen)
+        fitting = self._fit(answering, self._sent(parent, answering, system), chosen, overflow)
+        return self._begin(answering, parent, fitting, chosen, system)
 
     def retry(
         self,
         turn: str | None = None,
         *,
         model: str | None = None,
+        system: str | None = None,
         options: Options | None = None,
         overflow: Overflow = "refuse",
     ) -> Answer:
-        """Another answer beside an answer; by default beside the last one. Raises as `ask`."""
+        """Another answer beside an answer; by default beside the last one. Raises as `ask`.
+
+        Without a `system`, one that the answer was given of its own holds again.
+        """
         turn = turn or self.conversation.head
         if turn is None:
             raise UsageError("there is nothing to retry: nothing was said yet")
@@ -134,7 +144,8 @@ class ChatSession:
         parent = retried.id if retried.message["role"] == "user" else retried.parent
         if parent is None:
             raise UsageError("the conversation begins with this answer: there is no message to answer again")
-        return self.answer(parent, model=model, options=options, overflow=overflow)
+        told = _own_prompt(retried) if system is None else system
+        return self.answer(parent, model=model, system=told, options=options, overflow=overflow)
 
     def resume(
         self,
@@ -145,7 +156,7 @@ class ChatSession:
         options: Options | None = None,
         overflow: Overflow = "refuse",
     ) -> Answer:
-        """A new answer beside an answer that goes on where it was cut off.
+        """A new answer beside an answer that goes on where it was cut off, with the system prompt it was asked with.
 
         Args:
             prefix: go on from this text instead, for instance the answer up to a token, and another token.
@@ -162,8 +173,10 @@ class ChatSession:
             return self.retry(turn, model=model, options=options, overflow=overflow)
         answering = self._model(model)
         chosen = self._options(options)
-        asked = [*self.messages(resumed.parent, model=answering), assistant(begun)]
-        return self._begin(answering, resumed.parent, self._fit(answering, asked, chosen, overflow), chosen, begun)
+        told = _own_prompt(resumed)
+        asked = [*self._sent(resumed.parent, answering, told), assistant(begun)]
+        fitting = self._fit(answering, asked, chosen, overflow)
+        return self._begin(answering, resumed.parent, fitting, chosen, told, begun)
 
     def branch(self, turn: str) -> None:
         """Go on from this very turn: the next message becomes another branch below it."""
@@ -174,28 +187,51 @@ class ChatSession:
         self._store.update(self._id, head=latest_leaf(self._store.turns(self._id), turn).id)
 
     def _say(
-        self, parent: str | None, text: str, model: str | None, options: Options | None, overflow: Overflow
+        self,
+        parent: str | None,
+        text: str,
+        model: str | None,
+        system: str | None,
+        options: Options | None,
+        overflow: Overflow,
     ) -> Answer:
         if not text.strip():
             raise UsageError("the message is empty: write something")
         answering = self._model(model)
         chosen = self._options(options)
-        if parent is None:
-            conversation = self.conversation
-            earlier = [system(conversation.system)] if conversation.system else []
-        else:
-            earlier = self.messages(parent, model=answering)
+        earlier = self._sent(parent, answering, system)
         _say_on(earlier, user(text), parent is not None and _is_empty(self._store.turn(parent)))
         fitting = self._fit(answering, earlier, chosen, overflow)
         said = self._store.add(self._id, parent, user(text))
-        return self._begin(answering, said.id, fitting, chosen)
+        return self._begin(answering, said.id, fitting, chosen, system)
+
+    def _sent(self, leaf: str | None, model: ChatModel | None, system: str | None) -> list[Message]:
+        """What is sent down to `leaf`; None: before the first turn."""
+        told = opening(self.conversation.system if system is None else system)
+        thoughts = bool(getattr(model, "sends_reasoning_back", False))
+        unanswered = False
+        for turn in self._store.path(self._id, leaf) if leaf else ():
+            if not _is_empty(turn):
+                _say_on(told, _message(turn, thoughts), unanswered)
+            unanswered = _is_empty(turn)
+        return told
 
     def _fit(self, model: ChatModel, messages: list[Message], options: Options, overflow: Overflow) -> Fitting:
         return fit(model, messages, options, overflow, self._summaries)
 
-    def _begin(self, model: ChatModel, parent: str, fitting: Fitting, options: Options, prefix: str = "") -> Answer:
+    def _begin(
+        self,
+        model: ChatModel,
+        parent: str,
+        fitting: Fitting,
+        options: Options,
+        system: str | None,
+        prefix: str = "",
+    ) -> Answer:
         prompt = _prompt(model, fitting.messages, options)
-        writer = self._store.begin_answer(self._id, parent, model=model.identity, options=options, prompt=prompt)
+        writer = self._store.begin_answer(
+            self._id, parent, model=model.identity, options=options, prompt=prompt, system=system
+        )
         return Answer(model, fitting, model.stream(fitting.messages, options), writer, prefix)
 
     def _model(self, name: str | None) -> ChatModel:
@@ -203,6 +239,11 @@ class ChatSession:
 
     def _options(self, options: Options | None) -> Options:
         return self.conversation.options if options is None else options
+
+
+def _own_prompt(turn: Turn) -> str | None:
+    """The system prompt that an answer was given in place of the conversation's."""
+    return turn.origin.system if turn.origin else None
 
 
 def _message(turn: Turn, thoughts: bool) -> Message:

@@ -193,7 +193,14 @@ class ConversationStore:
         return turn
 
     def begin_answer(
-        self, conversation: str, parent: str | None, *, model: ModelIdentity, options: Options, prompt: str
+        self,
+        conversation: str,
+        parent: str | None,
+        *,
+        model: ModelIdentity,
+        options: Options,
+        prompt: str,
+        system: str | None = None,
     ) -> AnswerWriter:
         """Add an answer that is yet to come, from which the conversation goes on.
 
@@ -205,12 +212,13 @@ class ConversationStore:
             model: which model answers.
             options: the sampling options it was asked with.
             prompt: the exact text it was asked with, kept under its sha256.
+            system: the system prompt that took the place of the conversation's in it; None: none did.
 
         Raises:
             UsageError: there is no such conversation, or no such turn in it.
         """
         data = prompt.encode("utf-8", "surrogatepass")
-        origin = Origin(model, options, hashlib.sha256(data).hexdigest())
+        origin = Origin(model, options, hashlib.sha256(data).hexdigest(), system)
         packed = zlib.compress(data)
         with self._database.write() as connection:
             self._lock_prompts(connection, shared=True)

@@ -53,6 +53,7 @@ turns = sa.Table(
     sa.Column("model_template", AnyText),
     sa.Column("options", Json),
     sa.Column("prompt_hash", sa.Text),
+    sa.Column("system", AnyText),
     sa.Column("prompt_tokens", sa.BigInteger),
     sa.Column("completion_tokens", sa.BigInteger),
     sa.Column("cached_tokens", sa.BigInteger),

@@ -20,7 +20,7 @@ from whetstone.chat.json_stream import Broken, json_values
 from whetstone.chat.markdown_export import to_markdown
 from whetstone.chat.store import ConversationStore
 from whetstone.errors import DataError
-from whetstone.types import Conversation, Message, Turn, system
+from whetstone.types import Conversation, Turn, opening
 
 __all__ = [
     "ImportReport",
@@ -44,6 +44,7 @@ _MOST_RATIO = 100  # JSON packs to a tenth; a bomb, to a thousandth
 def to_jsonl(conversation: Conversation, path: Sequence[Turn]) -> str:
     """One line: `{"messages": [...]}` with the system prompt first, and `tools` if the conversation has some.
 
+    The system prompt is the one that the last answer was asked with, which need not be the conversation's.
     Reasoning is the field `reasoning_content` of a message, which templates read that have a use for it. A turn that
     failed before anything was said is left out.
 
@@ -51,7 +52,8 @@ def to_jsonl(conversation: Conversation, path: Sequence[Turn]) -> str:
         conversation: what is exported.
         path: the turns of one branch, from the first.
     """
-    messages: list[Message] = [system(conversation.system)] if conversation.system else []
+    own = next((turn.origin.system for turn in reversed(path) if turn.origin), None)
+    messages = opening(conversation.system if own is None else own)
     for turn in path:
         if turn.state == "failed" and not turn.message["content"]:
             continue

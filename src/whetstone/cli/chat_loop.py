@@ -17,7 +17,7 @@ from whetstone.cli.chat_talk import Talk, read_system
 from whetstone.cli.chat_writing import write_conversation
 from whetstone.cli.visible import one_line, visible
 from whetstone.errors import UsageError, WhetstoneError
-from whetstone.types import Turn, system, text_of, user
+from whetstone.types import Turn, opening, text_of, user
 
 _SHOWN_AGAIN = 2  # turns of a conversation that is gone on with
 
@@ -224,8 +224,7 @@ class Interactive:
         if talk.session is not None:
             use = talk.session.use()
         else:
-            before = [system(talk.system)] if talk.system else []
-            use = measure(talk.pool.get(talk.model), [*before, user("")], talk.options)
+            use = measure(talk.pool.get(talk.model), [*opening(talk.system), user("")], talk.options)
         show_use(self._console, use, talk.model)
 
     def _stats(self, argument: str) -> None:

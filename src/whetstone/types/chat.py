@@ -26,6 +26,11 @@ def system(content: str) -> Message:
     return {"role": "system", "content": content}
 
 
+def opening(prompt: str) -> list[Message]:
+    """What a conversation with this system prompt begins with: one message, or none where it is ""."""
+    return [system(prompt)] if prompt else []
+
+
 def user(content: str) -> Message:
     """A user message."""
     return {"role": "user", "content": content}

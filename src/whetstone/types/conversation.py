@@ -19,6 +19,8 @@ class Origin:
         model: which model answered.
         options: the sampling options it was asked with.
         prompt_hash: hex sha256 of the exact prompt, under which the store keeps its text.
+        system: the system prompt it was asked with in place of the conversation's, "" for none at all; None where the
+            conversation's held.
         usage: token counts, as the engine told them.
         seconds: wall time of the whole answer.
         first_token_seconds: wall time until the first piece arrived; None when none did.
@@ -29,6 +31,7 @@ class Origin:
     model: ModelIdentity
     options: Options = field(default_factory=Options)
     prompt_hash: str = ""
+    system: str | None = None
     usage: Usage = field(default_factory=Usage)
     seconds: float = 0.0
     first_token_seconds: float | None = None

@@ -13,7 +13,7 @@ from whetstone.chat.context import measure
 from whetstone.chat.store import ConversationStore
 from whetstone.errors import UsageError, WhetstoneError
 from whetstone.models.pool import ModelPool
-from whetstone.types import system, user
+from whetstone.types import opening, user
 from whetstone.ui import chat_begin, notices, panels
 from whetstone.ui.chat_begin import Beginner
 from whetstone.ui.chat_view import ChatView, Updates
@@ -124,8 +124,7 @@ class ChatActions:
             model = self._pool.get(settings.model or self._pool.default)
             options = settings.options()
             if page.conversation is None:
-                told = [system(settings.system)] if settings.system else []
-                return meter_html(measure(model, [*told, user(text)], options))
+                return meter_html(measure(model, [*opening(settings.system or ""), user(text)], options))
             return meter_html(self._beginner.session(page, settings).use(text))
         except WhetstoneError as error:
             return notices.said(f"Context: not known ({error})")

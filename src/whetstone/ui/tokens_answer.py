@@ -8,7 +8,7 @@ from typing import Any
 from whetstone.chat.store import ConversationStore
 from whetstone.errors import UsageError, WhetstoneError
 from whetstone.models import parse_spec
-from whetstone.types import Message
+from whetstone.types import Message, Turn, opening
 from whetstone.ui.tokens_conversation import render
 from whetstone.ui.tokens_sources import OfferedTokenizers
 
@@ -27,7 +27,7 @@ def of_answer(store: ConversationStore, tokenizers: OfferedTokenizers, turn: str
     spec = answer.origin.model.spec
     name = tokenizers.of_model(_canonical(spec))
     chosen = name or tokenizers.default
-    messages = _messages(store, answer.conversation, answer.parent)
+    messages = _messages(store, answer)
     same = name is not None and _renders(tokenizers, name, messages) == prompt
     note = f"This is the prompt that {spec} was sent."
     if name is None:
@@ -49,10 +49,11 @@ def _canonical(spec: str) -> str:
         return spec
 
 
-def _messages(store: ConversationStore, conversation: str, parent: str | None) -> list[Message]:
-    system = store.get(conversation).system
-    begun: list[Message] = [{"role": "system", "content": system}] if system else []
-    return begun + ([turn.message for turn in store.path(conversation, parent)] if parent else [])
+def _messages(store: ConversationStore, answer: Turn) -> list[Message]:
+    own = answer.origin.system if answer.origin else None
+    begun = opening(store.get(answer.conversation).system if own is None else own)
+    earlier = store.path(answer.conversation, answer.parent) if answer.parent else []
+    return begun + [turn.message for turn in earlier]
 
 
 def _renders(tokenizers: OfferedTokenizers, name: str, messages: list[Message]) -> str | None:
