@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from html.parser import HTMLParser
+from typing import Any
 
 import pytest
 
@@ -31,6 +33,7 @@ from whetstone.types import (
     assistant,
     user,
 )
+from whetstone.ui import chat_begin
 from whetstone.ui.export import exporter, file_name
 from whetstone.ui.markdown import to_html
 from whetstone.ui.meter import meter_html, summary
@@ -44,7 +47,9 @@ from whetstone.ui.thread import Thread, live_html, thread_html
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)>\"' onmouseover='alert(3)'"
-ORIGIN = Origin(ModelIdentity("scripted:echo", "scripted", EVIL), prompt_hash="ab", usage=Usage(10, 20), seconds=3.0)
+ORIGIN = Origin(
+    ModelIdentity("scripted:echo", "scripted", EVIL), prompt_hash="ab", system=EVIL, usage=Usage(10, 20), seconds=3.0
+)
 
 
 class Parsed(HTMLParser):
@@ -201,8 +206,22 @@ def test_facts_say_what_is_known_and_leave_out_what_is_not() -> None:
     assert "revision" not in known
 
 
-def settings(**given: str) -> Settings:
-    return Settings("m", "", "", *(given.get(name, "") for name in NUMBERS), False)
+def test_an_answer_with_its_own_system_prompt_tells_it_above_and_among_its_facts() -> None:
+    for own, above, fact in (
+        ("Be brief.\nBe kind.", "system prompt: Be brief.", "its own: Be brief.\nBe kind."),
+        ("", "no system prompt", "its own: none"),
+    ):
+        answer = turn("b", origin=replace(ORIGIN, system=own))
+        for html in (thread_html(Thread("c1", [answer])), live_html(answer, "b", "", {})):
+            assert f'<span class="wh-own">{above}</span>' in html
+        assert dict(facts(answer))["system prompt"] == fact
+    plain = turn("b", origin=replace(ORIGIN, system=None))
+    assert "wh-own" not in thread_html(Thread("c1", [plain]))
+    assert "system prompt" not in dict(facts(plain))
+
+
+def settings(second: str = "", compares: bool = False, second_system: str = "", **given: str) -> Settings:
+    return Settings("m", second, "", compares, second_system, *(given.get(name, "") for name in NUMBERS), False)
 
 
 def test_settings_become_options() -> None:
@@ -246,6 +265,48 @@ def test_an_answer_runs_without_a_page_and_its_probabilities_are_kept(store: Con
     tokens, prefix = answers.tokens(running.turn_id)
     assert prefix == ""
     assert "".join(token.text for token in tokens) == "a b c"
+
+
+@pytest.mark.parametrize(
+    ("chosen", "asked_with"),
+    [
+        ({}, [("m", None)]),
+        ({"second_system": "You sell belts."}, [("m", None)]),
+        ({"compares": True, "second_system": "You sell belts."}, [("m", None), ("m", "You sell belts.")]),
+        ({"compares": True, "second_system": " \n"}, [("m", None), ("m", "")]),
+        ({"second": "other"}, [("m", None), ("other", None)]),
+        ({"second": "other", "compares": True, "second_system": "No."}, [("m", None), ("other", "No.")]),
+    ],
+)
+def test_a_second_answer_differs_by_model_or_system_prompt_or_both(
+    store: ConversationStore, chosen: dict[str, Any], asked_with: list[tuple[str, str | None]]
+) -> None:
+    pool = ModelPool(
+        {"m": "scripted:m", "other": "scripted:other"}, load=lambda spec: ScriptedModel(["x"] * 2, spec=spec)
+    )
+    chat = ChatSession(store, pool, store.create(model="m", system="You sell ties."))
+    begun = chat_begin.ask("hello")(chat, settings(**chosen), "refuse")
+    for answer in begun.answers:
+        list(answer)
+    origins = [answer.turn.origin for answer in begun.answers]
+    assert [(origin and origin.model.name, origin and origin.system) for origin in origins] == asked_with
+    assert begun.remarks() == ""
+    assert chat.path()[-1] == begun.answers[0].turn
+
+
+def test_what_a_longer_second_prompt_leaves_out_is_told_of_its_request(store: ConversationStore) -> None:
+    model = ScriptedModel(lambda messages: "word " * 10, context_length=120)
+    pool = ModelPool({"m": "scripted:m"}, load=lambda _: model)
+    chat = ChatSession(store, pool, store.create(model="m", options=Options(max_tokens=10)))
+    for text in ("first", "second"):
+        list(chat.ask(text))
+    long = settings(compares=True, second_system="word " * 60)
+    begun = chat_begin.ask("third")(chat, long, "drop_oldest")
+    assert [answer.fitting.dropped for answer in begun.answers] == [(), (1, 2)]
+    assert begun.remarks() == "The 2 oldest messages were left out of the second request."
+    begun = chat_begin.ask("fourth")(chat, long, "refuse")
+    assert len(begun.answers) == 1
+    assert begun.remarks().startswith("There is no second answer: ")
 
 
 def test_stopping_ends_the_answers_of_one_conversation_only(store: ConversationStore) -> None:

@@ -232,6 +232,40 @@ def test_two_models_answer_beside_each_other_and_one_is_picked(chat: Chat) -> No
     expect(chat.page.locator(".wh-prompt")).not_to_contain_text("fourteen")
 
 
+def test_two_system_prompts_answer_beside_each_other_and_one_is_picked(chat: Chat) -> None:
+    chat.unfold_settings()
+    chat.page.get_by_label("System prompt", exact=True).fill("You sell ties.")
+    second = chat.page.get_by_label("Second system prompt")
+    expect(second).to_have_count(0)
+    chat.page.get_by_label("Have a second answer written with another system prompt").check()
+    second.fill("You sell belts. <b>Only</b> belts.")
+    chat.say("slow, both of you")
+    expect(chat.page.locator("#wh-live article")).to_have_count(2)
+    expect(chat.page.locator("#wh-live .wh-own")).to_have_text("system prompt: You sell belts. <b>Only</b> belts.")
+    chat.end()
+    columns = chat.page.locator(".wh-columns article")
+    expect(columns).to_have_count(2)
+    for number, words in enumerate(("You sell ties.", "You sell belts.")):
+        chat.press("The exact prompt sent", columns.nth(number))
+        expect(columns.nth(number).locator(".wh-prompt")).to_contain_text(words)
+    expect(columns.nth(1).locator(".wh-facts")).to_contain_text("its own: You sell belts. <b>Only</b> belts.")
+    chat.press("Go on with this one", columns.nth(1))
+    expect(chat.page.locator(".wh-columns")).to_have_count(0)
+    chat.page.reload()
+    chat.ready()
+    expect(chat.answers.last.locator(".wh-own")).to_contain_text("You sell belts.")
+    chat.press("Answer once more")
+    expect(chat.page.get_by_label("version 3 of 3")).to_be_visible()
+    chat.end()
+    chat.press("The exact prompt sent")
+    expect(chat.page.locator(".wh-prompt")).to_contain_text("You sell belts.")
+    chat.ask("go on")
+    expect(chat.page.locator(".wh-columns")).to_have_count(0)
+    expect(chat.answers.last.locator(".wh-own")).to_have_count(0)
+    chat.press("The exact prompt sent")
+    expect(chat.page.locator(".wh-prompt")).to_contain_text("You sell ties.")
+
+
 def test_pages_that_talk_at_once_do_not_mix(chat: Chat, browser: BrowserContext, url: str) -> None:
     other = Chat(browser, url)
     for page, model, text in ((chat, "plan", "slow"), (other, "echo", "quite another conversation")):

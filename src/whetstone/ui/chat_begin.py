@@ -23,28 +23,39 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """Answers that have begun, and a sentence about what could not begin beside them."""
+    """Answers that have begun, and a sentence about one that could not begin beside them."""
 
     answers: tuple[Answer, ...]
-    remark: str = ""
+    refused: str = ""
+
+    def remarks(self) -> str:
+        """What must be said about them: what could not begin, and what was left out of which request."""
+        names = ("this",) if len(self.answers) == 1 else ("the first", "the second")
+        said = [self.refused] if self.refused else []
+        for name, answer in zip(names, self.answers, strict=True):
+            if dropped := len(answer.fitting.dropped):
+                how = "summarised for" if answer.fitting.summary else "left out of"
+                said.append(f"The {dropped} oldest messages were {how} {name} request.")
+        return " ".join(said)
 
 
 Starter = Callable[[ChatSession, Settings, Overflow], Begun]
 
 
 def ask(text: str) -> Starter:
-    """Say something; with a second model chosen, both answer."""
+    """Say something; with a second model or a second system prompt, a second answer is asked for beside the first."""
 
     def start(session: ChatSession, settings: Settings, overflow: Overflow) -> Begun:
         first = session.ask(text, overflow=overflow)
-        if not settings.second:
+        own = settings.own_prompt()
+        if not settings.second and own is None:
             return Begun((first,))
         parent = first.turn.parent
         assert parent is not None  # an answer follows what was said
         try:
-            second = session.answer(parent, model=settings.second, overflow=overflow)
+            second = session.answer(parent, model=settings.second or None, system=own, overflow=overflow)
         except WhetstoneError as error:
-            return Begun((first,), f"The second model gives no answer: {error}")
+            return Begun((first,), f"There is no second answer: {error}")
         session.branch(first.turn.id)  # the first one's stays open until somebody picks
         return Begun((first, second))
 
@@ -157,7 +168,7 @@ class Beginner:
             outcome = self.broken(error, again=True)
         else:
             self._running.start(session.conversation.id, tuple(Running(answer) for answer in begun.answers))
-            return {**self._view.all(page), self._view.widgets.notice: _remark(begun)}
+            return {**self._view.all(page), self._view.widgets.notice: _notice(begun)}
         page.again = lambda chosen: self.begin(page, settings, start, overflow=chosen, said=said)
         if is_new and page.conversation is not None:  # nothing was said in it
             self._store.delete(page.conversation)
@@ -171,14 +182,11 @@ class Beginner:
         return ChatSession(self._store, self._pool, self._store.get(page.conversation)).messages()
 
 
-def _remark(begun: Begun) -> str:
-    if begun.remark:
-        return notices.failed(begun.remark, again=False)
-    fitting = begun.answers[0].fitting
-    if not fitting.dropped:
-        return ""
-    how = "summarised for" if fitting.summary else "left out of"
-    return notices.said(f"The {len(fitting.dropped)} oldest messages were {how} this request.")
+def _notice(begun: Begun) -> str:
+    remarks = begun.remarks()
+    if begun.refused:
+        return notices.failed(remarks, again=False)
+    return notices.said(remarks) if remarks else ""
 
 
 def _settle(kept: Options, chosen: Options) -> Options:

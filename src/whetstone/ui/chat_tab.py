@@ -92,6 +92,15 @@ def _settings(pool: ModelPool) -> list[gr.components.Component]:
         )
     with gr.Accordion("System prompt and sampling", open=False, elem_id="wh-settings"):
         system = gr.Textbox(label="System prompt", lines=2, max_lines=8)
+        compares = gr.Checkbox(False, label="Have a second answer written with another system prompt")
+        second_system = gr.Textbox(
+            label="Second system prompt",
+            placeholder="Empty: the second answer gets no system prompt",
+            lines=2,
+            max_lines=8,
+            visible=False,
+            elem_id="wh-second-system",
+        )
         with gr.Row():
             # Not gr.Number, which turns a field that nobody has filled in into 0.
             numbers = [
@@ -99,7 +108,10 @@ def _settings(pool: ModelPool) -> list[gr.components.Component]:
                 for label in NUMBERS.values()
             ]
         probabilities = gr.Checkbox(False, label="Ask for token probabilities")
-    return [model, second, system, *numbers, probabilities]
+    compares.change(
+        lambda on: gr.update(visible=on), compares, second_system, show_progress="hidden", api_visibility="private"
+    )
+    return [model, second, system, compares, second_system, *numbers, probabilities]
 
 
 def _wire(page: gr.Blocks, actions: ChatActions, widgets: Widgets, new: gr.Button, bring_in: gr.UploadButton) -> None:

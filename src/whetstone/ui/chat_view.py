@@ -82,6 +82,8 @@ class ChatView:
             conversation.model if self._offers(conversation.model) else self._pool.default,
             gr.skip(),
             conversation.system,
+            gr.skip(),
+            gr.skip(),
             *("" if (value := getattr(options, name)) is None else str(value) for name in NUMBERS),
             options.top_logprobs is not None,
         )

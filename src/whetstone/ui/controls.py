@@ -10,7 +10,7 @@ def button(words: str, do: str, *, title: str = "", kind: str = "", disabled: bo
 
     Args:
         words: what is written on it.
-        do: the action, looked up in `chat_actions.ACTIONS`; "copy", "download" and "sidebar" are done by the page.
+        do: the action, looked up by `ChatActions.act`; "copy", "download" and "sidebar" are done by the page.
         title: what it does, where the words do not say it; read out in their place.
         kind: an additional class.
         carried: what the action is told; names of several words are written with underscores.

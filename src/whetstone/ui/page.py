@@ -49,16 +49,30 @@ class Page:
 
 
 class Settings(NamedTuple):
-    """The settings as the widgets hold them, in the widgets' order. A number is a text, "" where none is given."""
+    """The settings as the widgets hold them, in the widgets' order. A number is a text, "" where none is given.
+
+    Attributes:
+        second: the model that answers beside the first one; "" for the same.
+        compares: a second answer is asked for with a system prompt of its own.
+        second_system: that system prompt.
+    """
 
     model: str | None
     second: str | None
     system: str | None
+    compares: bool
+    second_system: str | None
     temperature: str | None
     top_p: str | None
     max_tokens: str | None
     seed: str | None
     probabilities: bool
+
+    def own_prompt(self) -> str | None:
+        """The system prompt of the second answer, "" for none at all; None: the same as the first answer's."""
+        if not self.compares:
+            return None
+        return self.second_system if self.second_system and self.second_system.strip() else ""
 
     def options(self) -> Options:
         """The sampling options.

@@ -45,6 +45,7 @@ def facts(turn: Turn) -> list[tuple[str, str]]:
         ("model", origin.model.spec),
         ("engine", origin.model.engine),
         ("revision", origin.model.revision),
+        ("system prompt", "" if origin.system is None else f"its own: {origin.system or 'none'}"),
         ("options", ", ".join(f"{name} {value}" for name, value in options.items()) or "the engine's own"),
         ("prompt", f"{usage.prompt_tokens:,} tokens" if usage.prompt_tokens else ""),
         ("of these from cache", f"{usage.cached_tokens:,} tokens" if usage.cached_tokens else ""),

@@ -47,7 +47,7 @@ def _actions(conversation: Conversation, title: str, doing: str) -> str:
     its = conversation.id
     if doing == "rename":
         return (
-            '<div class="wh-actions"><input type="text" data-field="text" data-focus data-enter="rename" '
+            '<div class="wh-actions"><input type="text" data-field="text" data-focus '
             f'aria-label="New title" value="{escape(title)}">'
             f"{button('Save', 'rename', conversation=its, kind='wh-strong')}{button('Cancel', 'doing', doing='')}</div>"
         )

@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from html import escape
 from pathlib import PurePath
 
-from whetstone.types import Turn, text_of
+from whetstone.chat.rows import title_from
+from whetstone.types import Turn, system, text_of
 from whetstone.ui.controls import button
 from whetstone.ui.markdown import to_html
 from whetstone.ui.tokens_tab import open_with
 
+PROMPT_SHOWN = 60  # characters of a system prompt above an answer; all of it is among the answer's facts
 WELCOME = (
     '<div class="wh-welcome"><h2>What shall we talk about?</h2>'
     "<p>Write below. Enter sends, Shift+Enter begins a new line, Escape stops an answer.</p></div>"
@@ -27,7 +29,8 @@ class Thread:
         turns: the branch that is open, root to leaf.
         versions: turn id -> ids of its versions, itself included, in order of creation.
         panels: turn id -> HTML shown below that turn.
-        pair: two answers to the last message to choose from; they are shown beside each other.
+        pair: two answers to the last message to choose from, by two models or to two system prompts; they are shown
+            beside each other.
         names: model spec -> the name under which it is offered.
         busy: an answer is under way, so nothing may begin another one.
         goes_on: something follows the last turn, from which another branch is about to begin.
@@ -110,7 +113,16 @@ def _header(turn: Turn, names: Mapping[str, str]) -> str:
     who = (names.get(model.spec) or PurePath(model.name).name or model.spec) if model else turn.message["role"]
     mark = {"partial": "partial", "failed": "failed", "streaming": "writing"}.get(turn.state, "")
     badge = f' <span class="wh-badge">{mark}</span>' if mark else ""
-    return f'<header><span class="wh-who">{escape(who)}</span>{badge}</header>'
+    return f'<header><span class="wh-who">{escape(who)}</span>{badge}{_own_prompt(turn)}</header>'
+
+
+def _own_prompt(turn: Turn) -> str:
+    """That an answer was given another system prompt than the conversation's, with its first words."""
+    prompt = turn.origin.system if turn.origin else None
+    if prompt is None:
+        return ""
+    words = f"system prompt: {title_from(system(prompt), PROMPT_SHOWN)}" if prompt else "no system prompt"
+    return f' <span class="wh-own">{escape(words)}</span>'
 
 
 def _body(turn: Turn) -> str:
