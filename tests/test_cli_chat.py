@@ -9,11 +9,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from postgres import PostgresServer, postgres  # noqa: F401 - a fixture
@@ -21,11 +24,12 @@ from terminal import PROMPT, WHET, Terminal, terminal
 from whetstone.chat.store import ConversationStore
 from whetstone.cli.chat_commands import Command, read_input
 from whetstone.cli.chat_markdown import settled
+from whetstone.cli.chat_show import show_stats
 from whetstone.cli.main import app
 from whetstone.cli.visible import visible
 from whetstone.errors import UnknownNameError
 from whetstone.storage.database import open_database
-from whetstone.types import Conversation, Turn, assistant, user
+from whetstone.types import Conversation, ModelIdentity, Origin, Turn, assistant, user
 
 SLOW = "scripted:reply?text=one+two+three+four+five+six+seven+eight+nine+ten&chunk=4&delay=0.2"
 
@@ -604,6 +608,18 @@ def test_a_short_chat_loads_nothing_heavy() -> None:
 def test_control_characters_are_shown_instead_of_obeyed(text: str, shown: str) -> None:
     assert visible(text) == shown
     assert visible(shown) == shown
+
+
+@pytest.mark.parametrize(
+    ("own", "told"), [(None, ""), ("Be\nbrief.", "its own system prompt: Be brief."), ("", "none")]
+)
+def test_figures_tell_a_system_prompt_that_only_the_answer_was_given(own: str | None, told: str) -> None:
+    origin = Origin(ModelIdentity("scripted:echo", "scripted", "echo"), system=own)
+    last = Turn("t", "c", None, assistant("hi"), datetime.now(UTC), origin=origin)
+    shown = StringIO()
+    show_stats(Console(file=shown, width=200), last, [last])
+    assert shown.getvalue().splitlines()[-1].endswith(told)
+    assert ("system prompt" in shown.getvalue()) == (own is not None)
 
 
 def test_finished_blocks_never_change_whatever_follows() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 from collections.abc import Callable, Iterator
@@ -17,9 +18,13 @@ from playwright.sync_api import BrowserContext, Locator, expect
 
 from browser import Chat, browsing, chromium, serving
 from tiny_tokenizer import CHATML, tokenizer_folder
+from whetstone.chat.session import ChatSession
 from whetstone.chat.store import ConversationStore
 from whetstone.models.pool import ModelPool
 from whetstone.storage.database import open_database
+from whetstone.types import Options
+from whetstone.ui.tokens_answer import of_answer
+from whetstone.ui.tokens_sources import OfferedTokenizers
 from whetstone.ui.tokens_tab import TokensServer
 
 needs_browser = pytest.mark.skipif(chromium() is None, reason="needs chromium")
@@ -109,6 +114,17 @@ def test_rows_that_teach_nothing_are_refused_by_line(ask: Ask) -> None:
     found = ask("rows", tokenizers=["tiny"], text="\n".join(map(json.dumps, rows)))
     assert "Nothing would be learned from 1 of the rows (lines 1)" in found["html"]
     assert "learned" in found["facts"]["line 2"]["1"][-1][1]
+
+
+@pytest.mark.parametrize("own", [None, "You sell belts.", ""])
+def test_an_answer_opens_with_the_system_prompt_it_was_asked_with(store: ConversationStore, own: str | None) -> None:
+    pool = ModelPool({"smollm2": "smollm2"})
+    options = Options(max_tokens=1)
+    chat = ChatSession(store, pool, store.create(model="smollm2", system="You sell ties.", options=options))
+    with contextlib.closing(chat.ask("a belt?", system=own)) as answer:
+        opened = of_answer(store, OfferedTokenizers(pool), answer.turn.id)
+    told = [message["content"] for message in json.loads(opened["messages"])]
+    assert told == [*([] if own == "" else [own or "You sell ties."]), "a belt?"]
 
 
 def test_every_character_of_a_rendered_conversation_is_named(ask: Ask) -> None:

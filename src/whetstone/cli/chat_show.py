@@ -119,7 +119,9 @@ def show_stats(console: Console, last: Turn | None, turns: Sequence[Turn]) -> No
     if last is not None and last.origin is not None:
         model = last.origin.model
         revision = f" @ {model.revision[:12]}" if model.revision else ""
-        say(console, f"answered by {model.spec}{revision} ({model.engine})", "dim")
+        prompt = last.origin.system
+        own = "" if prompt is None else f"; its own system prompt: {one_line(prompt, _HEAD) or 'none'}"
+        say(console, f"answered by {model.spec}{revision} ({model.engine}){own}", "dim")
 
 
 def figures(answers: Sequence[Turn]) -> dict[str, str]:
