@@ -39,8 +39,8 @@ def _postgres_clock(element: clock_seconds, compiler: SQLCompiler, **kwargs: Any
 turn_columns = (*turns.c, (clock_seconds() - turns.c.heartbeat).label("silent"))
 
 
-def text_of(message: Message) -> str:
-    """What a message says, without pictures and the like."""
+def lines_of(message: Message) -> str:
+    """What a message says, each part on lines of its own, as titles and the search read it."""
     content = message["content"]
     if isinstance(content, list):
         return "\n".join(part["text"] for part in content if isinstance(part.get("text"), str))
@@ -49,7 +49,7 @@ def text_of(message: Message) -> str:
 
 def title_from(message: Message, length: int = 60) -> str:
     """A title: the first line of a message that says something, cut between words."""
-    line = next((line for line in text_of(message).splitlines() if line.strip()), "")
+    line = next((line for line in lines_of(message).splitlines() if line.strip()), "")
     line = " ".join(line.split())
     if len(line) <= length:
         return line
@@ -120,7 +120,7 @@ def turn_row(turn: Turn) -> Row:
 
 def said_row(message: Message, reasoning: str) -> Row:
     """The columns that change while an answer is written."""
-    return {"message": message, "message_folded": folded(text_of(message)), "reasoning": reasoning}
+    return {"message": message, "message_folded": folded(lines_of(message)), "reasoning": reasoning}
 
 
 def origin_row(origin: Origin) -> Row:
