@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from whetstone.errors import ModelError
-from whetstone.types import Chunk, Message, ModelIdentity, Options, Reply, TokenLogprob, ToolCall, Usage
+from whetstone.tokens.tokenizer import Tokenizer
+from whetstone.types import Chunk, Citation, Message, ModelIdentity, Options, Reply, TokenLogprob, ToolCall, Usage
 
 GREEDY = Options(temperature=0)
 STOP_SECONDS = 2.0  # longest wait for streams that were told to stop
@@ -115,6 +116,14 @@ class TokenizingModel(Protocol):
 
 
 @runtime_checkable
+class VocabularyModel(Protocol):
+    """A model whose tokenizer is at hand as a whole, token by token."""
+
+    @property
+    def vocabulary(self) -> Tokenizer: ...
+
+
+@runtime_checkable
 class ContextModel(Protocol):
     """A model that knows how much it can read, and how much a conversation takes of it."""
 
@@ -186,6 +195,7 @@ def drain(chunks: Iterator[Chunk]) -> Reply:
     logprobs: list[TokenLogprob] = []
     finish_reason = None
     usage = Usage()
+    citations: list[Citation] = []
     for chunk in chunks:
         text.append(chunk.text)
         reasoning.append(chunk.reasoning)
@@ -193,6 +203,7 @@ def drain(chunks: Iterator[Chunk]) -> Reply:
         logprobs.extend(chunk.logprobs)
         finish_reason = chunk.finish_reason or finish_reason
         usage = chunk.usage or usage
+        citations.extend(chunk.citations)
     return Reply(
         text="".join(text),
         reasoning="".join(reasoning),
@@ -201,6 +212,7 @@ def drain(chunks: Iterator[Chunk]) -> Reply:
         finish_reason=finish_reason,
         usage=usage,
         seconds=time.perf_counter() - started,
+        citations=tuple(citations),
     )
 
 

@@ -230,6 +230,11 @@ def _accepted(forward: Callable[..., Any]) -> frozenset[str]:
     return frozenset(inspect.signature(forward).parameters)
 
 
+def takes_positions(model: Any) -> bool:
+    """Whether a model can be told the position of each token."""
+    return "position_ids" in _accepted(type(_bare(model)).forward)
+
+
 def _forward(model: Any, ids: Any, cache: Any, mask: Any, positions: Any) -> Any:
     """One pass through a decoder; the logits of each row's last token, (rows, vocabulary)."""
     accepted = _accepted(type(_bare(model)).forward)

@@ -20,7 +20,11 @@ from whetstone.models.hf_load import Source, content_digest, load_config, load_w
 from whetstone.models.hf_sampling import Sampler, sampling_for, warn_of_unfollowed
 from whetstone.models.hf_text import TextAssembler
 from whetstone.models.hf_tokenizer import FolderTokenizer
+from whetstone.models.hf_tree import Logprobs, TreeBatch, branches_truly, can_branch, read_by_levels
 from whetstone.models.reasoning import opens_reasoning, separate_reasoning, separate_reply
+from whetstone.models.token_tree import TokenTree
+from whetstone.tokens.sources import load_tokenizer
+from whetstone.tokens.tokenizer import Tokenizer
 from whetstone.types import Chunk, Message, ModelIdentity, Options, Reply
 
 # Most tokens of a reply when the request does not say: a small model that never ends must not fill its whole context.
@@ -197,6 +201,58 @@ class HfModel:
                     logits = self._batch([window[n] for n in batch], 0, prefix).start()
                     found.update(zip(batch, _distributions(logits, top), strict=True))
                 yield from (found[n] for n in range(len(window)))
+
+    def tree_logprobs(
+        self, prompts: Sequence[Sequence[int]], tree: TokenTree, wanted: Sequence[int]
+    ) -> Iterator[tuple[int, Logprobs]]:
+        """How likely tokens are after each prompt and each continuation; see `TreeModel`.
+
+        A decoder reads all nodes of a batch of prompts in one pass, with at most 256 MB of logits; one whose attention
+        takes no mask of ours, and an encoder-decoder, level by level.
+
+        Raises:
+            ContextTooLongError: a prompt with its deepest node does not fit.
+            RequestRefusedError: a prompt is empty.
+        """
+        depth = int(tree.depths.max(initial=0))
+        for n, ids in enumerate(prompts):
+            if not len(ids):
+                raise RequestRefusedError(f"prompt {n} has no token, so nothing can follow it")
+            self._check_length(len(ids), depth)
+        if not prompts:
+            return
+        with memory_errors(self._source.spec):
+            if not self._encoder_decoder and not self._keeps_every_token:
+                yield from self._tree_by_prompts(prompts, tree, wanted)
+            elif (
+                not self._encoder_decoder and self._branches and can_branch(self._model, max(map(len, prompts)) + depth)
+            ):
+                prefix = self._shared(prompts, len(tree))
+                for rows in self._plan(prompts, len(tree)):
+                    read = TreeBatch(self._model, [prompts[n] for n in rows], tree, prefix, self._tokenizer.pad_id)
+                    yield from zip(rows, read.read(wanted), strict=True)
+            else:
+                prefix = self._shared(prompts, depth)
+                for n, ids in enumerate(prompts):
+                    (found,) = read_by_levels(self._batch([ids], depth, prefix), 1, tree, wanted)
+                    yield n, found
+
+    def _tree_by_prompts(
+        self, prompts: Sequence[Sequence[int]], tree: TokenTree, wanted: Sequence[int]
+    ) -> Iterator[tuple[int, Logprobs]]:
+        """Every node as a prompt of its own: for a state that can be neither copied nor masked."""
+        for n, ids in enumerate(prompts):
+            paths = [[*ids, *tree.path(node)] for node in range(-1, len(tree))]
+            yield n, np.stack([token.logprobs[np.argsort(token.ids)[list(wanted)]] for token in self.next_token(paths)])
+
+    @cached_property
+    def vocabulary(self) -> Tokenizer:
+        """The model's tokenizer as its own files say."""
+        return load_tokenizer(str(self._source.folder))
+
+    @cached_property
+    def _branches(self) -> bool:
+        return can_branch(self._model, 0) and branches_truly(self._model, self._tokenizer.pad_id)
 
     @property
     def _encoder_decoder(self) -> bool:

@@ -11,6 +11,7 @@ import weakref
 from collections import deque
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ from whetstone.models.reasoning import opens_reasoning, separate_reasoning
 from whetstone.models.spec import ModelSpec
 from whetstone.models.tool_form import calls_in, in_tool_form, offers_tools, read_form
 from whetstone.tokens.gguf_file import GgufHeader
+from whetstone.tokens.sources import load_tokenizer
+from whetstone.tokens.tokenizer import Tokenizer
 from whetstone.types import Chunk, Message, ModelIdentity, Options
 
 DAY = 86400.0  # seconds; a long prompt on a slow machine takes hours, and a server in this process does not get lost
@@ -204,6 +207,11 @@ class LlamaCppModel:
         # Each is looked at when its turn comes: what may be reused depends on what was asked before.
         asked = ((ids, self._may_reuse(ids, GREEDY)) for ids in map(self._checked_ids, prompts))
         return next_tokens(server, asked, top, sampled=self.encode("a")[-1])
+
+    @cached_property
+    def vocabulary(self) -> Tokenizer:
+        """The tokenizer that the file's metadata describe."""
+        return load_tokenizer(str(self._header.path))
 
     def close(self) -> None:
         """Stop open streams and free the model's memory. It cannot be used afterwards."""
