@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from whetstone.errors import DataError
 from whetstone.models.endpoints import ENDPOINTS
 from whetstone.models.openai_api import is_loopback
+from whetstone.models.knowledge_spec import answering_spec
 from whetstone.models.spec import parse_spec
 from whetstone.settings import home
 from whetstone.types import ModelIdentity, Usage
@@ -80,7 +81,7 @@ def runs_here(identity: ModelIdentity) -> bool:
     """Whether a model runs on the user's own machine, where tokens cost nothing that we could count."""
     if identity.engine in _LOCAL_ENGINES:
         return True
-    spec = parse_spec(identity.spec)
+    spec = answering_spec(parse_spec(identity.spec))
     if "base_url" in spec.options:
         return is_loopback(spec.options["base_url"])
     return spec.provider in ENDPOINTS and ENDPOINTS[spec.provider].local
@@ -92,7 +93,7 @@ def price_of(identity: ModelIdentity) -> Price | None:
     Raises:
         DataError: the user's price file is broken.
     """
-    spec = parse_spec(identity.spec)
+    spec = answering_spec(parse_spec(identity.spec))
     known = _users() if "base_url" in spec.options else {**_ours(), **_users()}
     name = f"{spec.provider}:{identity.name}"
     if name in known:

@@ -15,6 +15,7 @@ from whetstone.types.chat import (
     text_of,
     user,
 )
+from whetstone.types.citation import Citation
 from whetstone.types.conversation import Conversation, Origin, Turn, TurnState
 from whetstone.types.prediction import Prediction, Reading, ReadingStatus
 from whetstone.types.problem import Case, Problem, TargetKind
@@ -22,6 +23,7 @@ from whetstone.types.problem import Case, Problem, TargetKind
 __all__ = [
     "Case",
     "Chunk",
+    "Citation",
     "Conversation",
     "Message",
     "ModelIdentity",

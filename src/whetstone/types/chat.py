@@ -7,6 +7,8 @@ from typing import Any, Literal, NotRequired, TypedDict
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from whetstone.types.citation import Citation
+
 Role = Literal["system", "developer", "user", "assistant", "tool"]
 
 
@@ -116,7 +118,7 @@ FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
 class Chunk:
     """One piece of a streamed reply. Any part may be empty; text never ends inside a character.
 
-    `finish_reason` and `usage` come with the last chunk.
+    `finish_reason` and `usage` come with the last chunk, and so do the `citations` of an answer from documents.
     """
 
     text: str = ""
@@ -125,6 +127,7 @@ class Chunk:
     logprobs: tuple[TokenLogprob, ...] = ()
     finish_reason: FinishReason | None = None
     usage: Usage | None = None
+    citations: tuple[Citation, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +141,7 @@ class Reply:
     finish_reason: FinishReason | None = None
     usage: Usage = field(default_factory=Usage)
     seconds: float = 0.0  # wall time of this request; in a batch, its share of the batch
+    citations: tuple[Citation, ...] = ()  # of an answer from documents
 
 
 @dataclass(frozen=True, slots=True)
