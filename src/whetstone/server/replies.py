@@ -61,6 +61,37 @@ class LogprobList(BaseModel):
     refusal: None = None
 
 
+class CitedAddress(BaseModel):
+    """Where a part of an answer comes from."""
+
+    start_index: int = Field(description="of the part of the content that refers to the passage, in characters")
+    end_index: int = Field(description="one past its last character")
+    title: str = Field(description="the document, and the spot in it")
+    url: str = Field(description="kb:NAME/PATH#char=START,END")
+
+
+class CitedPassage(BaseModel):
+    """A passage of a document."""
+
+    number: int = Field(description="as the answer writes it: [1]")
+    attributed: bool = Field(description="found by comparing sentences with passages; the model did not cite it")
+    knowledge_base: str
+    path: str
+    place: str = Field(description='such as "page 3", where the document knows it')
+    trail: str = Field(description="the headings above it")
+    start: int = Field(description="in characters of the document's text")
+    end: int
+    text: str
+
+
+class Annotation(BaseModel):
+    """A citation of an answer from documents."""
+
+    type: Literal["url_citation"]
+    url_citation: CitedAddress
+    passage: CitedPassage
+
+
 class AnswerMessage(BaseModel):
     """The answer."""
 
@@ -69,6 +100,7 @@ class AnswerMessage(BaseModel):
     refusal: None = None
     reasoning_content: str | None = None
     tool_calls: list[CalledTool] | None = None
+    annotations: list[Annotation] | None = None
 
 
 class ChatChoice(BaseModel):

@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from whetstone.server.annotations import annotations
 from whetstone.server.encoding import dumps, text, utf8
 from whetstone.types import Chunk, Reply, TokenLogprob, ToolCall, Usage
 
@@ -101,6 +102,8 @@ class ChatForm:
         if reply.tool_calls:
             message["content"] = reply.text or None
             message["tool_calls"] = [_call(call) for call in reply.tool_calls]
+        if reply.citations:
+            message["annotations"] = annotations(reply.citations)
         return {
             "index": index,
             "message": message,
@@ -135,6 +138,8 @@ class ChatEvents:
                 {"index": self._calls + number, **_call(call)} for number, call in enumerate(chunk.tool_calls)
             ]
             self._calls += len(chunk.tool_calls)
+        if chunk.citations:
+            delta["annotations"] = annotations(chunk.citations)
         event = self._begin(chunk) if not self._begun else b""
         if delta or (chunk.logprobs and self._top is not None):
             end = self._plain_end
