@@ -542,7 +542,7 @@ def test_no_exception_of_the_libraries_underneath_is_unmapped() -> None:
     import httpx2
     import openai
 
-    from whetstone.models.openai_errors import EXCEPTIONS
+    from whetstone.endpoints.failures import EXCEPTIONS
 
     by_status = openai.APIStatusError
     public = [c for m in (openai, openai._exceptions, httpx2) for n, c in vars(m).items() if not n.startswith("_")]

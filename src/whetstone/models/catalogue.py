@@ -12,9 +12,9 @@ from pathlib import Path
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from whetstone.endpoints.client import is_loopback
 from whetstone.errors import DataError
 from whetstone.models.endpoints import ENDPOINTS
-from whetstone.models.openai_api import is_loopback
 from whetstone.models.knowledge_spec import answering_spec
 from whetstone.models.spec import parse_spec
 from whetstone.settings import home

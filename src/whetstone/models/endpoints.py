@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +12,8 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from whetstone.errors import LoginError, UsageError
+from whetstone.endpoints.client import OPENAI_KEY, OPENAI_URL, checked_url, read_key
+from whetstone.errors import UsageError
 from whetstone.models.openai_api import OpenAIModel
 from whetstone.models.openai_wire import MaxTokensField
 from whetstone.models.spec import Listing, ModelSpec
@@ -21,7 +21,6 @@ from whetstone.registry import unknown_name
 from whetstone.types import ModelIdentity, Options
 
 PROBE_SECONDS = 0.5
-_NO_KEY = "no-key"  # what endpoints without keys are sent: the SDK insists on one
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +51,7 @@ class Endpoint:
 
 ENDPOINTS: Mapping[str, Endpoint] = {
     # max_tokens is deprecated there, and the reasoning models refuse it.
-    "openai": Endpoint("https://api.openai.com/v1", "OPENAI_API_KEY", max_tokens_field="max_completion_tokens"),
+    "openai": Endpoint(OPENAI_URL, OPENAI_KEY, max_tokens_field="max_completion_tokens"),
     # https://docs.anthropic.com/en/api/openai-sdk lists these as ignored.
     "anthropic": Endpoint(
         "https://api.anthropic.com/v1",
@@ -116,10 +115,10 @@ class EndpointProvider:
         """
         options = spec.read_options(EndpointOptions)
         # These APIs have no revisions; an @ belongs to the name.
-        name = f"{spec.name}@{spec.revision}" if spec.revision else spec.name
+        name = spec.named
         if not name:
             raise UsageError(f"{self.name}: name a model, for example {self.name}:MODEL")
-        base_url = _checked_url(options.base_url, self.name) or self.endpoint.base_url
+        base_url = checked_url(options.base_url, self.name, "/chat/completions") or self.endpoint.base_url
         elsewhere = base_url != self.endpoint.base_url
         omit = sorted(filter(None, options.omit.split(",")))
         for option in omit:
@@ -137,7 +136,7 @@ class EndpointProvider:
         return OpenAIModel(
             identity=identity,
             base_url=base_url,
-            api_key=_key(key_env, identity.spec),
+            api_key=read_key(key_env, identity.spec),
             key_env=key_env,
             concurrency=options.concurrency,
             timeout=options.timeout,
@@ -169,28 +168,6 @@ class EndpointProvider:
             yield Listing(f"{self.name}:MODEL", False, f"the server at {address} has no model yet")
         for model in models:
             yield Listing(f"{self.name}:{model}", True, f"served at {address}")
-
-
-def _checked_url(base_url: str, provider: str) -> str:
-    if not base_url:
-        return ""
-    parts = urlsplit(base_url)
-    if "@" in parts.netloc:
-        raise UsageError(f"{provider}: base_url must hold no password; name a key's environment variable with key_env")
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-        raise UsageError(f"{provider}: base_url={base_url!r} is no http(s) address such as http://127.0.0.1:8080/v1")
-    return base_url.rstrip("/").removesuffix("/chat/completions")
-
-
-def _key(key_env: str, spec: str) -> str:
-    if not key_env:
-        return _NO_KEY
-    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", key_env):  # perhaps the key itself: it must not be repeated
-        raise UsageError(f"{spec}: key_env takes the name of an environment variable, such as MY_API_KEY, not a key")
-    key = os.environ.get(key_env, "").strip()
-    if not key:
-        raise LoginError(f"{spec}: no key; put one into the environment variable {key_env}: export {key_env}=...")
-    return key
 
 
 def _served_models(base_url: str) -> list[str]:

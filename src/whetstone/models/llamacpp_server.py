@@ -34,8 +34,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from whetstone.endpoints.failures import Site, from_answer
 from whetstone.errors import ContextTooLongError, MissingPackageError, ModelConnectionError, ModelError, UsageError
-from whetstone.models.openai_errors import Site, from_answer
 
 ENGINE = "llama.cpp"
 # How often a thread of libgomp looks whether the others are done before it sleeps. By default it looks for some

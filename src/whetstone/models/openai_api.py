@@ -3,43 +3,23 @@
 from __future__ import annotations
 
 import functools
-import ipaddress
 import itertools
-import random
 from collections.abc import Collection, Generator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
-from urllib.parse import urlsplit
 
-from whetstone.errors import LoginError, ModelConnectionError, RequestRefusedError, UsageError
+from whetstone.endpoints.client import checked_key, open_client
+from whetstone.endpoints.connections import Cancellation, ConnectionPool
+from whetstone.endpoints.failures import Site
+from whetstone.endpoints.retries import delay_before_next
+from whetstone.errors import ModelConnectionError, RequestRefusedError, UsageError
 from whetstone.models.base import ReplyStream
-from whetstone.models.connections import Cancellation, ConnectionPool, PrepareRequest
 from whetstone.models.openai_attempt import Attempt
-from whetstone.models.openai_errors import Failure, Site
 from whetstone.models.openai_wire import MaxTokensField, completion_body, request_body
 from whetstone.models.reasoning import separate_reasoning
 from whetstone.types import Chunk, Message, ModelIdentity, Options
 
-LONGEST_DELAY = 120.0  # seconds; an endpoint that asks for a longer wait is given up at once
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
-
-
-def is_loopback(base_url: str) -> bool:
-    """Whether a URL leads to this machine."""
-    host = urlsplit(base_url).hostname or ""
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return host == "localhost"
-    return address.is_loopback or address.is_unspecified
-
-
-@functools.cache
-def _tls() -> Any:
-    """TLS settings for all connections: reading the certificates takes 50 ms."""
-    import httpx2
-
-    return httpx2.create_ssl_context()
 
 
 class OpenAIModel:
@@ -79,47 +59,20 @@ class OpenAIModel:
         unsupported: Collection[str] = (),
         omit: Collection[str] = (),
     ) -> None:
-        if not api_key.isascii() or not api_key.isprintable() or " " in api_key:
-            named = f"the key in {key_env}" if key_env else "the key"
-            raise LoginError(f"{identity.spec}: {named} holds spaces or characters that no key has; copy it again")
         self.identity = identity
         self.concurrency = concurrency
-        self._site = Site(identity.spec, base_url, timeout, key_env, api_key)
+        self._site = checked_key(Site(identity.spec, base_url, timeout, key_env, api_key))
         self._retries = retries
         self._extra_body = dict(extra_body or {})
         self._max_tokens_field = max_tokens_field
         self._continue_body = continue_body
         self._unsupported = frozenset(unsupported) - frozenset(omit)
         self._omit = frozenset(omit)
-        self._pool = ConnectionPool(concurrency, self._open_client)
+        self._pool = ConnectionPool(concurrency, functools.partial(open_client, self._site))
         self._ever_answered = False
 
     def __repr__(self) -> str:
         return f"OpenAIModel({self.identity.spec!r})"
-
-    def _open_client(self, prepare: PrepareRequest) -> Any:
-        import httpx2
-        import openai
-
-        local = is_loopback(self._site.base_url)
-        official = self._site.base_url.startswith("https://api.openai.com/")
-        return openai.OpenAI(
-            api_key=self._site.api_key,
-            base_url=self._site.base_url,
-            # "" keeps OPENAI_ORG_ID and OPENAI_PROJECT_ID from being sent to somebody else's endpoint.
-            organization=None if official else "",
-            project=None if official else "",
-            # Ours instead of the library's: its delays sleep where nothing can wake them, it retries an exhausted
-            # quota, and it does not retry a stream that breaks before its first event.
-            max_retries=0,
-            http_client=openai.DefaultHttpxClient(
-                timeout=httpx2.Timeout(self._site.timeout, connect=min(10.0, self._site.timeout)),
-                limits=httpx2.Limits(max_connections=1, max_keepalive_connections=1),
-                verify=_tls(),
-                trust_env=not local,  # a proxy cannot reach this machine
-                event_hooks={"request": [prepare]},
-            ),
-        )
 
     def stream(self, messages: Sequence[Message], options: Options = Options()) -> ReplyStream:  # noqa: B008
         """The reply, piece by piece; see `ChatModel`. The request is sent when the first chunk is asked for.
@@ -210,21 +163,9 @@ class OpenAIModel:
                     return
                 if began:
                     raise type(failure.error)(f"{failure.error} (after {characters} characters of the reply)")
-                delay = self._delay(failure, attempt)
+                delay = delay_before_next(failure, attempt, self._retries, self._ever_answered)
                 if delay is None:
                     times = f" ({attempt} attempts)" if attempt > 1 else ""
                     raise type(failure.error)(f"{failure.error}{times}")
                 if cancellation.wait(delay):
                     return
-
-    def _delay(self, failure: Failure, attempt: int) -> float | None:
-        """Seconds to wait before the next attempt; None when there is to be none."""
-        if not failure.passing or attempt > self._retries:
-            return None
-        if failure.unreachable and not self._ever_answered:
-            return None  # it is not running, or its address is wrong: say so now instead of in a quarter of a minute
-        if failure.retry_after is not None:
-            # Spread a little, or all the streams that were turned away together come back together.
-            wait = failure.retry_after * random.uniform(1, 1.1)
-            return wait if wait <= LONGEST_DELAY else None
-        return min(30.0, 0.5 * 2.0 ** (attempt - 1)) * random.uniform(0.75, 1)

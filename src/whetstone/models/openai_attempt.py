@@ -7,9 +7,9 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from whetstone.endpoints.connections import Connection
+from whetstone.endpoints.failures import Failure, Site, from_answer, from_exception
 from whetstone.errors import BadReplyError, ModelConnectionError
-from whetstone.models.connections import Connection
-from whetstone.models.openai_errors import Failure, Site, from_answer, from_exception
 from whetstone.models.openai_wire import Assembler
 from whetstone.types import Chunk
 
