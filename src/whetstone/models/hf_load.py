@@ -137,7 +137,7 @@ def load_weights(source: Source) -> Any:
         extra: dict[str, Any] = {} if device.type == "cpu" else {"device_map": {"": device}}
         if options.quantize:
             extra = {"device_map": {"": device}, "quantization_config": _quantization(options.quantize, dtype)}
-        model = _from_folder(model_class, folder, config=config, dtype=dtype, **extra)
+        model = from_folder(model_class, folder, config=config, dtype=dtype, **extra)
         if options.adapter is not None:
             from whetstone.models.hf_adapter import apply_adapter
 
@@ -193,7 +193,12 @@ def quiet() -> Iterator[None]:
             hf_logging.enable_progress_bar()
 
 
-def _from_folder(model_class: Any, folder: Path, **extra: Any) -> Any:
+def from_folder(model_class: Any, folder: Path, **extra: Any) -> Any:
+    """Weights of a folder by one of transformers' model classes.
+
+    Raises:
+        ModelFileError: they are damaged, incomplete, of another shape, or need code of their own.
+    """
     from safetensors import SafetensorError
 
     try:
