@@ -11,8 +11,9 @@ was we were what when where whether which while who whom whose why will with wou
 """
 
 _KOREAN = """
-및 그리고 또는 또 그 이 저 것 수 등 대한 대해 대하여 관한 관해 있는 있나요 있습니까 있어 있어요 인가요 입니까 되나요 됩니까 하나요 합니까
-할까요 해줘 해주세요 알려줘 알려주세요 주세요 은 는 가 을 를 의 에 와 과 도 로
+및 그리고 또는 또 그 이 저 것 수 등 대한 대해 대하여 관한 관해 있는 있나요 있습니까 있어 있어요
+인가요 입니까 되나요 됩니까 하나요 합니까 할까요 해줘 해주세요 알려줘 알려주세요 주세요
+은 는 가 을 를 의 에 와 과 도 로
 """
 
 ENGLISH = frozenset(_ENGLISH.split())

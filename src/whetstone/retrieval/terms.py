@@ -29,8 +29,7 @@ _MARKS = (
     "\u0300-\u036f\u0900-\u0963\u0966-\u0df3\u0e31-\u0e3a\u0e47-\u0e4e\u0eb1-\u0ebc\u0ec8-\u0ece\u0f18-\u0fbc"
     "\u102b-\u103e\u1056-\u1099\u17b4-\u17d3"
 )
-_LETTER = rf"(?:[^\W_]|[{_MARKS}])"
-_WORD = re.compile(rf"\d{{1,3}}(?:,\d{{3}})+(?:\.\d+)?(?!\w)|{_LETTER}+(?:[.\-_'’‐]{_LETTER}+)*")
+_WORD = re.compile(rf"\d{{1,3}}(?:,\d{{3}})+(?:\.\d+)?(?!\w)|[\w{_MARKS}]+(?:[.\-'’‐][\w{_MARKS}]+)*")
 _PARTS = re.compile(r"[.\-_'’‐]")
 _UNSPACED = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u3005\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
@@ -75,7 +74,7 @@ def _terms(word: str) -> tuple[str, ...]:
         return tuple(term for run, unspaced in _runs(word) for term in (_pairs(run) if unspaced else _terms(run)))
     word = word.replace(",", "").removesuffix("'s").removesuffix("’s")
     parts = [part for part in _PARTS.split(word) if part]
-    terms = parts if len(parts) == 1 else [re.sub(r"[^\w.]|_", "", word), *parts]
+    terms = parts if len(parts) < 2 else [re.sub(r"[^\w.]|_", "", word), *parts]
     return tuple(stem(term)[:_LONGEST] for term in terms)
 
 

@@ -1,4 +1,4 @@
-"""What a database complains about, in sentences that say what to do. The only place that reads its messages."""
+"""What a database complains about, in sentences that say what to do; for SQLite they stand in `sqlite_errors`."""
 
 from __future__ import annotations
 
@@ -8,21 +8,7 @@ from collections.abc import Sequence
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError, TimeoutError
 
 from whetstone.errors import StorageError
-
-_SQLITE = (  # the beginning of SQLite's message, our sentence
-    ("database is locked", "{name} has been locked by another program for {wait:g} seconds: close it, or try again"),
-    ("database table is locked", "{name} is locked by another program: close it, or try again"),
-    (
-        "attempt to write a readonly database",
-        "{name} is read-only: check who owns the file and its folder (even reading it writes files beside it)",
-    ),
-    ("database or disk is full", "The disk with {name} is full: what was stored before is kept; free some space"),
-    ("disk I/O error", "{name} cannot be read or written (disk error): check the disk, and whether it is full"),
-    ("file is not a database", "{name} is no SQLite database: name another file, or move it away"),
-    ("file is encrypted", "{name} is no SQLite database: name another file, or move it away"),
-    ("database disk image is malformed", "{name} is damaged: restore a copy, or move it away to start anew"),
-    ("unable to open database file", "{name} cannot be opened: check that its folder exists and may be written"),
-)
+from whetstone.storage.sqlite_errors import sqlite_sentence
 
 _POSTGRES_STATES = (  # the beginning of the SQLSTATE, our sentence
     ("25006", "{name} is read-only: the server is a standby, or was told so"),
@@ -61,7 +47,7 @@ def explained(error: SQLAlchemyError, secrets: Sequence[str], name: str, wait: f
 
 def _sentence(cause: BaseException | None, said: str, wait: float) -> str:
     if isinstance(cause, sqlite3.Error):
-        return next((sentence for beginning, sentence in _SQLITE if said.startswith(beginning)), "")
+        return sqlite_sentence(said)
     state = getattr(cause, "sqlstate", None)
     if state:
         return next((sentence for beginning, sentence in _POSTGRES_STATES if state.startswith(beginning)), "")
