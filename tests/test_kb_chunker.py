@@ -88,7 +88,7 @@ def test_no_heading_ends_a_chunk() -> None:
 def test_code_and_tables_stay_whole_up_to_the_longest() -> None:
     table = "| a | b |\n|---|---|\n" + "\n".join(f"| {n} | {'x' * 20} |" for n in range(17))
     fence = "```python\n" + "value = compute()\n\n" * 20 + "```"
-    chunks = chunks_of(f"{SENTENCE * 4}\n\n{table}\n\n{SENTENCE * 4}\n\n{fence}")
+    chunks = chunks_of(f"{SENTENCE * 4}\n\n{table}\n\n{SENTENCE * 4}\n\n{fence}", target=400, longest=600)
     assert table in [chunk.text for chunk in chunks]
     assert fence in [chunk.text for chunk in chunks]
 
@@ -116,7 +116,7 @@ def test_a_table_that_only_the_tokens_cut_repeats_its_head() -> None:
 
 
 def test_long_text_is_cut_at_sentences() -> None:
-    chunks = chunks_of(SENTENCE * 100)
+    chunks = chunks_of(SENTENCE * 100, target=400, longest=600)
     assert all(chunk.text.startswith("The") and chunk.text.endswith("dog.") for chunk in chunks)
     sizes = [len(chunk.text) for chunk in chunks]
     assert max(sizes) < 1.5 * min(sizes)

@@ -22,6 +22,10 @@ _FEWEST_TOKENS = 32
 class ChunkSettings:
     """How documents are divided; all in characters of a chunk as it is shown, so with its trail.
 
+    Chunks are small because search joins those that stand together (`passages`): with ten passages of at most 4,000
+    characters in all, 100 questions on 76 documents, packaged MiniLM, target / longest / least gave an MRR of
+    300/400/100 0.915, 350/450/100 0.929, 400/450/100 0.927, 350/600/100 0.915, 450/600/100 0.910.
+
     Attributes:
         target: blocks are packed together up to this size.
         longest: a block that is longer than this by itself is cut.
@@ -31,10 +35,10 @@ class ChunkSettings:
         trail: longest trail; a longer one is shortened in the middle.
     """
 
-    target: int = 400
-    longest: int = 600
+    target: int = 350
+    longest: int = 450
     overlap: int = 0
-    least: int = 150
+    least: int = 100
     trail: int = 120
 
     def __post_init__(self) -> None:
