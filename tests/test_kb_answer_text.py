@@ -109,15 +109,17 @@ def test_overlapping_chunks_become_one_passage_of_the_documents_text() -> None:
         stored(3, document[14:33], start=14),
         stored(4, document[0:8], start=0),
     ]
-    first, second = as_passages(chunks)
+    first, second = as_passages([[chunk] for chunk in chunks])
     assert (first.number, first.path, first.start, first.end, first.text) == (1, "a.md", 0, 33, document)
     assert sorted(first.chunks) == [1, 3, 4]
     assert (second.number, second.path) == (2, "b.md")
 
 
-def test_chunks_under_other_headings_stay_apart() -> None:
-    one, two = as_passages([stored(1, "abc", headings=("A",)), stored(2, "cde", start=2, headings=("B",))])
-    assert (one.text, two.text) == ("abc", "cde")
+def test_blocks_that_follow_each_other_are_joined_as_in_the_document_and_others_are_not() -> None:
+    after, apart = stored(2, "## B", start=5, headings=("A", "B")), stored(3, "later", start=12)
+    one, two = as_passages([[stored(1, "abc", headings=("A",)), after], [apart]])
+    assert (one.text, one.start, one.end, one.headings) == ("abc\n\n## B", 0, 9, ("A",))
+    assert two.text == "later"
 
 
 def request(passages: list[Passage]) -> list[Message]:
@@ -127,10 +129,12 @@ def request(passages: list[Passage]) -> list[Message]:
 def test_whole_passages_are_packed_best_first_and_what_has_no_room_is_told() -> None:
     chunks = [stored(n, f"word{n} " * size, path=f"{n}.md") for n, size in ((1, 30), (2, 60), (3, 10), (4, 10))]
     model = ScriptedModel(["x"], context_length=100)
-    packed = pack(model, chunks, lambda passages: request(list(passages)), Options(max_tokens=30))
+    packed = pack(
+        model, [[chunk] for chunk in chunks], lambda passages: request(list(passages)), Options(max_tokens=30)
+    )
     assert [passage.path for passage in packed.passages] == ["1.md", "3.md", "4.md"]
     assert [passage.number for passage in packed.passages] == [1, 2, 3]
-    assert [chunk.path for chunk in packed.left_out] == ["2.md"]
+    assert [chunk.path for chunks in packed.left_out for chunk in chunks] == ["2.md"]
     assert packed.exact
     assert packed.tokens == model.count_tokens(packed.messages) <= packed.limit == 70
 
@@ -138,7 +142,7 @@ def test_whole_passages_are_packed_best_first_and_what_has_no_room_is_told() -> 
 def test_no_room_for_a_single_passage_is_an_error_and_not_an_empty_context() -> None:
     model = ScriptedModel(["x"], context_length=60)
     with pytest.raises(ContextTooLongError, match="no passage"):
-        pack(model, [stored(1, "word " * 100)], lambda passages: request(list(passages)), Options(max_tokens=20))
+        pack(model, [[stored(1, "word " * 100)]], lambda passages: request(list(passages)), Options(max_tokens=20))
 
 
 def test_the_fence_depends_on_the_passages_and_stands_nowhere_else() -> None:
@@ -149,7 +153,7 @@ def test_the_fence_depends_on_the_passages_and_stands_nowhere_else() -> None:
 
 
 def test_passages_go_into_the_last_question_and_earlier_sources_out_of_the_history() -> None:
-    passages = as_passages([stored(1, "Nine days.")])
+    passages = as_passages([[stored(1, "Nine days.")]])
     old = "Yes [2]." + sources_text([passages[0].cited("docs", [(0, 1)], attributed=False)])
     conversation = [system("Be brief."), user("Is there leave?"), assistant(old), user("How much?")]
     messages = request_for(conversation, "How much leave is there?", passages, part_marks=False)
@@ -160,7 +164,7 @@ def test_passages_go_into_the_last_question_and_earlier_sources_out_of_the_histo
 
 
 def test_sources_are_listed_and_taken_away_again() -> None:
-    passage = as_passages([stored(1, "x", path="a *b*\n](c).md", headings=("T", "Leave"))])[0]
+    passage = as_passages([[stored(1, "x", path="a *b*\n](c).md", headings=("T", "Leave"))]])[0]
     for attributed in (False, True):
         text = sources_text([passage.cited("docs", [], attributed=attributed)])
         assert text.splitlines()[-1] == "- [1] `a *b* ](c).md, Leave`"
@@ -185,8 +189,8 @@ class Letters:
 def test_a_sentence_belongs_to_the_passage_that_holds_its_words_and_its_numbers() -> None:
     passages = as_passages(
         [
-            stored(1, "Employees have 25 days of annual leave.", path="leave.md"),
-            stored(2, "Employees have 30 days of annual leave in Korea.", path="korea.md"),
+            [stored(1, "Employees have 25 days of annual leave.", path="leave.md")],
+            [stored(2, "Employees have 30 days of annual leave in Korea.", path="korea.md")],
         ]
     )
     answer = "Employees have 30 days of annual leave. The moon is made of green cheese. Yes."

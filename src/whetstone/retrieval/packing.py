@@ -1,7 +1,7 @@
 """Passages for a prompt: found chunks, best first, as many as fit beside the conversation and the reply.
 
-A passage is whole or left out. Chunks that overlap or adjoin under the same headings become one passage, so that
-nothing is sent twice. The best passage stands first, also in the prompt: its number 1 is what a weak model copies, and
+A passage is whole or left out. Passages that overlap or follow each other in their document become one, so that nothing
+is sent twice. The best passage stands first, also in the prompt: its number 1 is what a weak model copies, and
 the middle of a long prompt is what models read worst (Liu et al. 2023, "Lost in the Middle").
 """
 
@@ -17,6 +17,7 @@ from whetstone.types import Citation, Message, Options, text_of
 
 RESERVED_REPLY = 512  # tokens kept for the reply when nobody says how long it may be; a quarter of a small context
 UNKNOWN_CONTEXT = 8192  # tokens that a model is taken to hold which does not tell: an endpoint's
+_LINE_ENDS = 2  # that stand between two blocks of a document's text, and nothing else
 _BYTES_PER_TOKEN = 2  # of a tokenizer that cannot be asked: few enough for Korean, half of what English has
 
 
@@ -78,14 +79,14 @@ class Packed:
 
     Attributes:
         passages: numbered from 1, the best first.
-        left_out: chunks for which there was no room, the best first.
+        left_out: passages for which there was no room, the best first, as the chunks that they are made of.
         messages: the request.
         tokens: of the request; `exact` if the model's own tokenizer counted, otherwise guessed from its bytes.
         limit: tokens that the request may have: the model's context without what is kept for the reply.
     """
 
     passages: tuple[Passage, ...]
-    left_out: tuple[StoredChunk, ...]
+    left_out: tuple[tuple[StoredChunk, ...], ...]
     messages: tuple[Message, ...]
     tokens: int
     limit: int
@@ -94,41 +95,41 @@ class Packed:
 
 def pack(
     model: ChatModel,
-    chunks: Sequence[StoredChunk],
+    found: Sequence[Sequence[StoredChunk]],
     request: Callable[[Sequence[Passage]], list[Message]],
     options: Options = Options(),  # noqa: B008
 ) -> Packed:
-    """The chunks that fit into a model's context, as passages of a request.
+    """The passages that fit into a model's context.
 
-    A chunk that does not fit is left out; a smaller one behind it may still fit.
+    One that does not fit is left out; a smaller one behind it may still fit.
 
     Args:
         model: who reads them.
-        chunks: best first.
+        found: passages as chunks that follow each other in one document; the best passage first.
         request: makes the request of passages.
         options: `max_tokens` is what is kept for the reply.
 
     Raises:
-        ContextTooLongError: there are chunks, and not even one fits.
+        ContextTooLongError: there are passages, and not even one fits.
         ModelError: the model cannot count.
     """
     limit = context_of(model)
     limit -= options.max_tokens or min(RESERVED_REPLY, limit // 4)
-    chosen: list[StoredChunk] = []
-    left_out: list[StoredChunk] = []
+    chosen: list[Sequence[StoredChunk]] = []
+    left_out: list[tuple[StoredChunk, ...]] = []
     passages: list[Passage] = []
     messages = request([])
     tokens = _count(model, messages, options)
-    for chunk in chunks:
-        more = as_passages([*chosen, chunk])
+    for chunks in found:
+        more = as_passages([*chosen, chunks])
         asked = request(more)
         size = _count(model, asked, options)
         if size > limit:
-            left_out.append(chunk)
+            left_out.append(tuple(chunks))
             continue
-        chosen.append(chunk)
+        chosen.append(chunks)
         passages, messages, tokens = more, asked, size
-    if chunks and not chosen:
+    if found and not chosen:
         raise ContextTooLongError(
             f"{model.identity.spec}: the conversation takes {tokens:,} of the {limit:,} tokens that the context has "
             "besides the reply, so that no passage of the documents fits; begin a new conversation, ask with fewer "
@@ -148,17 +149,21 @@ def _count(model: ChatModel, messages: Sequence[Message], options: Options) -> i
     return sum(len(text_of(message).encode("utf-8", "surrogatepass")) for message in messages) // _BYTES_PER_TOKEN
 
 
-def as_passages(chunks: Sequence[StoredChunk]) -> list[Passage]:
-    """Chunks, best first, as numbered passages; what overlaps or adjoins is joined at the better one's place."""
+def as_passages(found: Sequence[Sequence[StoredChunk]]) -> list[Passage]:
+    """Chunks as numbered passages, the best first; those of one spot are joined at the better one's place.
+
+    Args:
+        found: for each passage its chunks, which follow each other in one document; the best passage first.
+    """
     passages: list[Passage] = []
-    for stored in chunks:
-        new = _passage(stored)
-        position = len(passages)
-        while (other := next((old for old in passages if _join(old, new)), None)) is not None:
-            position = min(position, passages.index(other))
-            passages.remove(other)
-            new = _join(other, new) or new
-        passages.insert(position, new)
+    for chunks in found:
+        for new in map(_passage, chunks):
+            position = len(passages)
+            while (other := next((old for old in passages if _join(old, new)), None)) is not None:
+                position = min(position, passages.index(other))
+                passages.remove(other)
+                new = _join(other, new) or new
+            passages.insert(position, new)
     return [replace(passage, number=number) for number, passage in enumerate(passages, 1)]
 
 
@@ -179,15 +184,16 @@ def _passage(stored: StoredChunk) -> Passage:
 
 
 def _join(one: Passage, other: Passage) -> Passage | None:
-    """Both as one passage; None where something stands between them, or above one only."""
-    if (one.path, one.headings, one.header) != (other.path, other.headings, other.header):
+    """Both as one passage; None where a part of the document stands between them."""
+    if one.path != other.path:
         return None
     first, last = (one, other) if one.start <= other.start else (other, one)
-    if last.start > first.end:
+    gap = last.start - first.end
+    if gap > _LINE_ENDS:
         return None
     return replace(
         first,
         chunks=first.chunks + last.chunks,
         end=max(first.end, last.end),
-        text=first.text + last.text[max(0, first.end - last.start) :],
+        text=first.text + "\n" * max(0, gap) + last.text[max(0, -gap) :],
     )

@@ -13,7 +13,7 @@ from urllib.parse import quote
 from whetstone.types import Citation
 
 
-def annotations(citations: Sequence[Citation]) -> list[dict[str, Any]]:
+def annotations_of(citations: Sequence[Citation]) -> list[dict[str, Any]]:
     """One for each part of the answer that refers to a passage; `start_index` and `end_index` cut it out as a slice."""
     return [_annotation(citation, *span) for citation in citations for span in citation.spans or ((0, 0),)]
 

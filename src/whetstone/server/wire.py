@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from whetstone.server.annotations import annotations
+from whetstone.server.annotations import annotations_of
 from whetstone.server.encoding import dumps, text, utf8
 from whetstone.types import Chunk, Reply, TokenLogprob, ToolCall, Usage
 
@@ -103,7 +103,7 @@ class ChatForm:
             message["content"] = reply.text or None
             message["tool_calls"] = [_call(call) for call in reply.tool_calls]
         if reply.citations:
-            message["annotations"] = annotations(reply.citations)
+            message["annotations"] = annotations_of(reply.citations)
         return {
             "index": index,
             "message": message,
@@ -139,7 +139,7 @@ class ChatEvents:
             ]
             self._calls += len(chunk.tool_calls)
         if chunk.citations:
-            delta["annotations"] = annotations(chunk.citations)
+            delta["annotations"] = annotations_of(chunk.citations)
         event = self._begin(chunk) if not self._begun else b""
         if delta or (chunk.logprobs and self._top is not None):
             end = self._plain_end
