@@ -18,8 +18,8 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from functools import cached_property
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property, partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whetstone import settings
+from whetstone.embeddings.batches import Batch, in_flight, without_lone_surrogates
 from whetstone.errors import MissingPackageError, ModelFileError
 
 _MULTIPLE = 8  # lengths are padded to a multiple of this
@@ -95,7 +96,7 @@ class MiniLM:
         """Tokens of each text, those beyond `max_tokens` included."""
         with self._lock:
             tokenizer = self._whole_text_tokenizer
-        whole = [_without_lone_surrogates(text) for text in texts]
+        whole = [without_lone_surrogates(text) for text in texts]
         return [len(encoding.ids) for encoding in tokenizer.encode_batch(whole)]
 
     def embed(
@@ -113,7 +114,7 @@ class MiniLM:
         workers = settings.threads()
         pool = ThreadPoolExecutor(workers, thread_name_prefix="whetstone-embed")
         try:
-            for indices, rows in _in_flight(pool, workers, session, _batches(tokenizer, texts)):
+            for indices, rows in in_flight(pool, 2 * workers, partial(_forward, session), _batches(tokenizer, texts)):
                 vectors[indices] = rows
                 done += len(indices)
                 if progress is not None:
@@ -123,14 +124,11 @@ class MiniLM:
         return vectors
 
 
-_Batch = tuple[list[int], list[list[int]]]  # positions in the input, and their token ids
-
-
-def _batches(tokenizer: Any, texts: Sequence[str]) -> Iterator[_Batch]:
+def _batches(tokenizer: Any, texts: Sequence[str]) -> Iterator[Batch[list[list[int]]]]:
     """Batches of texts of one padded length, shortest first within each stretch of the input."""
     for start in range(0, len(texts), _TOKENIZE_AT_ONCE):
-        stretch = [_without_lone_surrogates(text) for text in texts[start : start + _TOKENIZE_AT_ONCE]]
-        by_length: dict[int, _Batch] = {}
+        stretch = [without_lone_surrogates(text) for text in texts[start : start + _TOKENIZE_AT_ONCE]]
+        by_length: dict[int, Batch[list[list[int]]]] = {}
         for offset, encoding in enumerate(tokenizer.encode_batch(stretch)):
             length = -(-len(encoding.ids) // _MULTIPLE) * _MULTIPLE
             indices, ids = by_length.setdefault(length, ([], []))
@@ -140,24 +138,6 @@ def _batches(tokenizer: Any, texts: Sequence[str]) -> Iterator[_Batch]:
             size = max(1, _BATCH_TOKENS // length)
             for first in range(0, len(indices), size):
                 yield indices[first : first + size], ids[first : first + size]
-
-
-def _in_flight(
-    pool: ThreadPoolExecutor, workers: int, session: Any, batches: Iterator[_Batch]
-) -> Iterator[tuple[list[int], npt.NDArray[np.float32]]]:
-    """Run batches, a few more in flight than there are workers; give back each as it is done."""
-    running: dict[Future[npt.NDArray[np.float32]], list[int]] = {}
-    exhausted = False
-    while running or not exhausted:
-        while not exhausted and len(running) < 2 * workers:
-            batch = next(batches, None)
-            if batch is None:
-                exhausted = True
-            else:
-                running[pool.submit(_forward, session, batch[1])] = batch[0]
-        done, _ = wait(running, return_when=FIRST_COMPLETED)
-        for future in done:
-            yield running.pop(future), future.result()
 
 
 def _forward(session: Any, batch: list[list[int]]) -> npt.NDArray[np.float32]:
@@ -174,11 +154,6 @@ def _forward(session: Any, batch: list[list[int]]) -> npt.NDArray[np.float32]:
     vectors = np.stack([state[: len(tokens)].mean(axis=0) for state, tokens in zip(states, batch, strict=True)])
     norms = np.sqrt(np.array([[np.square(vector).sum()] for vector in vectors], dtype=np.float32))
     return np.asarray(vectors / norms, dtype=np.float32)
-
-
-def _without_lone_surrogates(text: str) -> str:
-    """JSON may bring halves of a surrogate pair, which are no characters and which the tokenizer refuses."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _packaged_file(package: str, path: str, install: str) -> Path:
