@@ -5,9 +5,9 @@ is asked to rewrite one, and its rewriting is taken if it holds the question's o
 said. Otherwise, or without a model, the names that the conversation was about are put behind the question: no sentence,
 but a search finds by it.
 
-Measured on 20 follow-up questions (3 in Korean) over 18 documents, the right document in the first place: 16 without any
-of this, 18 with names carried over. The embedded SmolLM2 rewrote 18 of them in 2.4 seconds each, not one so that it
-could be taken; taken all the same, 9. So it is not asked. Stronger models were not at hand.
+Measured on 20 follow-up questions (3 in Korean) over 18 documents, the right document in the first place: 16 times
+without any of this, 18 times with names carried over. The embedded SmolLM2 rewrote 18 of them in 2.4 seconds each, not
+one so that it could be taken; taken all the same, 9. So it is not asked. Stronger models were not at hand.
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ _TURNS = 3  # exchanges of a conversation that are looked at
 _CUT = 600  # characters of each message that are looked at
 _MOST_NAMES = 4
 _MOST_CARRIED = 12  # words or names put behind a question
-_TWICE = 2
 _TOO_WEAK = ("smollm2",)  # not asked, see above
 _FEW_WORDS = 2  # words of its own with which a question is no whole one
 _LONGEST = 400  # characters of a rewritten question
