@@ -23,9 +23,8 @@ _MOST_TERMS = 48
 """Terms that are looked for: the rarest. Each costs a list of the keyword index, and what is common tells little."""
 
 _MOST_SEEN = 20_000
-"""Chunks that the keyword list may have to score, counted once for each term: common terms wait for `coverage`, which
-looks at the candidates only. What it costs to leave them to it was nothing measurable; what it saves grows with the
-knowledge base."""
+"""Chunks that the keyword list may have to score, counted once for each term: common terms are left to `coverage`, which
+looks at candidates only, so that a question costs no more as the knowledge base grows."""
 
 _MOST_PIECES = 64
 """Pieces of a long question that are embedded: 16,384 tokens with MiniLM, about two seconds."""
@@ -70,7 +69,11 @@ def analysed(store: Store, embedder: Callable[[], Embedder] | None, question: st
     rarest = sorted(rarity, key=lambda term: -rarity[term])[:_MOST_TERMS]
     chunks_with = dict(zip(terms, frequencies, strict=True))
     reached = accumulate(chunks_with[term] for term in rarest)
-    words = [term for number, (term, seen) in enumerate(zip(rarest, reached)) if seen <= _MOST_SEEN or not number]
+    words = [
+        term
+        for number, (term, seen) in enumerate(zip(rarest, reached, strict=True))
+        if seen <= _MOST_SEEN or not number
+    ]
     vector = _vector(embedder(), question) if embedder is not None else None
     return Query(question, vector, {term: rarity[term] for term in rarest}, " ".join(words), expected(question))
 

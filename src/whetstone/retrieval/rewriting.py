@@ -173,9 +173,8 @@ def _names(text: str) -> list[str]:
         name = match.group().rstrip(".,").removesuffix("'s").removesuffix("’s")
         if _SENTENCE_START.search(text[: match.start()]):
             first, _, rest = name.partition(" ")
-            if first.casefold() in ENGLISH or (
-                (not rest or _is_number(rest)) and first[1:].islower() and text.count(first) < _TWICE
-            ):
+            alone = (not rest or _is_number(rest)) and first[1:].islower() and text.count(first) == 1
+            if first.casefold() in ENGLISH or alone:
                 name = rest
         if name and name.casefold() not in ENGLISH:
             found.append(name)
