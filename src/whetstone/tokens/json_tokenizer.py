@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from unicodedata import is_normalized
 
 import tokenizers
@@ -23,7 +23,11 @@ from whetstone.tokens.tokenizer import AddedToken, Encoding, Kind, check_text, u
 from whetstone.tokens.tokenizer_bytes import byte_reader, steps_of
 from whetstone.tokens.tokenizer_offsets import cover_marks, release_prepended, settle_suffix
 
+if TYPE_CHECKING:
+    from whetstone.tokens.ranked import Ranked
+
 _COMPOSES = {"NFC", "NFKC", "Precompiled", "BertNormalizer"}
+_BULK = 12_000_000  # characters after which it pays to prepare a faster way to ids; that takes a second
 _PIPELINE = ("normalizer", "pre_tokenizer", "post_processor", "decoder")
 
 
@@ -87,6 +91,7 @@ class JsonTokenizer:
         self.template = template
         self.end_ids = tuple(end_ids)
         self.pipeline = pipeline(engine)
+        self._in_bulk = 0  # characters of which ids alone were asked for
         _keep_spaces_in_offsets(engine, self.pipeline["post_processor"])
 
     @cached_property
@@ -177,8 +182,24 @@ class JsonTokenizer:
     ) -> list[list[int]]:
         for text in texts:
             check_text(text)
+        self._in_bulk += sum(map(len, texts))
+        if self._in_bulk < _BULK or self._ranked is None:
+            return self._pipeline_ids(texts, special, add_special_tokens)
+        found = self._ranked.encode_many(texts)
+        left = [text for text, ids in zip(texts, found, strict=True) if ids is None]
+        others = iter(self._pipeline_ids(left, special, add_special_tokens) if left else ())
+        before, after = map(list, self._around) if add_special_tokens else ([], [])
+        return [next(others) if ids is None else before + ids + after if before or after else ids for ids in found]
+
+    def _pipeline_ids(self, texts: Sequence[str], special: bool, add_special_tokens: bool) -> list[list[int]]:
         engine = self._engine_for(texts, special)
         return [each.ids for each in engine.encode_batch_fast(list(texts), add_special_tokens=add_special_tokens)]
+
+    @cached_property
+    def _ranked(self) -> Ranked | None:
+        from whetstone.tokens.ranked import ranked
+
+        return ranked(self.engine, self.pipeline, _state(self.engine.model))
 
     def decode(self, ids: Sequence[int], *, skip_special: bool = False) -> str:
         listed = list(ids)

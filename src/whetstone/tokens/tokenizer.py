@@ -126,7 +126,7 @@ class Tokenizer(Protocol):
     def encode_ids_many(
         self, texts: Sequence[str], *, special: bool = False, add_special_tokens: bool = False
     ) -> list[list[int]]:
-        """The ids of many texts without offsets, which takes half the time."""
+        """The ids of many texts without offsets, which takes half the time, or a quarter of many megabytes."""
         ...
 
     def decode(self, ids: Sequence[int], *, skip_special: bool = False) -> str:
