@@ -43,6 +43,7 @@ def read(text: str, known: tuple[int, ...] = (1, 2, 3), size: int = 3) -> tuple[
         ("Nine days [^1].", "Nine days [1].", [1], []),
         ("Nine days [99].", "Nine days.", [], [99]),
         ("Nine days [1, 99].", "Nine days [1].", [1], [99]),
+        ("Nine days [99][1].", "Nine days [1].", [1], [99]),
         ("Nine days [0].", "Nine days.", [], [0]),
         ("A list [of words] stays.", "A list [of words] stays.", [], []),
         ("`row[3]` and [3]", "`row[3]` and [3]", [3], []),

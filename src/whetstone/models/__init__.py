@@ -39,6 +39,7 @@ PROVIDERS = Registry(
         "ollama": _ENDPOINT,
         "vllm": _ENDPOINT,
         "lmstudio": _ENDPOINT,
+        "kb": "whetstone.retrieval.kb_model:KnowledgeProvider",
     },
     group="whetstone.models",
 )

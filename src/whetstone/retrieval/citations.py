@@ -41,6 +41,7 @@ class CitationReader:
         self._written = 0  # characters given back
         self._ticks = 0  # backticks that opened the code we are in
         self._after_marker = False
+        self._blanks = ""  # that stood before a marker which was taken out, for one right behind it
 
     def feed(self, text: str) -> str:
         """What can be shown so far."""
@@ -105,9 +106,11 @@ class CitationReader:
         numbers = _numbers(match[1])
         known = [number for number in numbers if number in self._known]
         self.unknown += [number for number in numbers if number not in self._known]
+        blanks = piece[: len(piece) - len(bare)]
         if not known:
+            self._blanks = self._blanks or blanks
             return
-        self._give(given, piece[: len(piece) - len(bare)])
+        self._give(given, blanks or self._blanks)
         for number in known:
             self._give(given, f"[{number}]")
             self.spans.setdefault(number, []).append((self._written - len(f"[{number}]"), self._written))
@@ -117,6 +120,7 @@ class CitationReader:
     def _give(self, given: list[str], text: str) -> None:
         if not text:
             return
+        self._blanks = ""
         if self._after_marker and text[0] in "(:":
             given.append(" ")  # "[1](…" would be a link in Markdown, and "[1]: …" would make a link of every [1]
             self._written += 1

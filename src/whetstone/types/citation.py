@@ -37,5 +37,6 @@ class Citation:
 
     @property
     def where(self) -> str:
-        """The path, and the place or the heading: what a list of sources shows."""
-        return f"{self.path}, {spot}" if (spot := self.place or self.trail.rpartition(" > ")[2]) else self.path
+        """The path, the heading and the place, as far as there are any: what a list of sources shows."""
+        heading = self.trail.rpartition(" > ")[2]
+        return ", ".join(filter(None, (self.path, "" if heading == self.title else heading, self.place)))
