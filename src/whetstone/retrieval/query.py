@@ -23,7 +23,7 @@ _MOST_TERMS = 48
 """Terms that are looked for: the rarest. Each costs a list of the keyword index, and what is common tells little."""
 
 _MOST_SEEN = 20_000
-"""Chunks that the keyword list may have to score, counted once for each term: common terms are left to `coverage`, which
+"""Chunks that the keyword list may have to score, counted once for each term. Common terms are left to `coverage`, that
 looks at candidates only, so that a question costs no more as the knowledge base grows."""
 
 _MOST_PIECES = 64
