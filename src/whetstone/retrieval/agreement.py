@@ -11,7 +11,15 @@ from whetstone.errors import StorageError, UsageError
 from whetstone.retrieval.chunker import Chunker, ChunkSettings
 from whetstone.retrieval.store import Header, Store
 
-__all__ = ["DEFAULT_EMBEDDER", "Base", "chosen_embedder", "chunker_for", "cut_for_another_tokenizer", "examine"]
+__all__ = [
+    "DEFAULT_EMBEDDER",
+    "Base",
+    "chosen_embedder",
+    "chunker_for",
+    "cut_for_another_tokenizer",
+    "examine",
+    "settings_for",
+]
 
 DEFAULT_EMBEDDER = "minilm"
 
@@ -94,6 +102,30 @@ def chosen_embedder(header: Header | None, spec: str | None) -> tuple[Embedder, 
     """
     spec = spec or (header.embedder_spec if header is not None else DEFAULT_EMBEDDER)
     return load_embedder(spec), spec
+
+
+def settings_for(characters: int | None, overlap: int | None) -> ChunkSettings | None:
+    """Chunk settings of a size, in the proportions of the default ones; None if neither is given.
+
+    Args:
+        characters: of a chunk; None for the default size.
+        overlap: characters that a chunk repeats of the one before, at most.
+
+    Raises:
+        UsageError: chunks cannot be so small, or overlap so much.
+    """
+    if characters is None and overlap is None:
+        return None
+    usual = ChunkSettings()
+    target = usual.target if characters is None else characters
+    longest = target * usual.longest // usual.target
+    return ChunkSettings(
+        target=target,
+        longest=longest,
+        overlap=overlap or 0,
+        least=target * usual.least // usual.target,
+        trail=min(usual.trail, longest // 2),
+    )
 
 
 def chunker_for(header: Header | None, embedder: Embedder, settings: ChunkSettings | None) -> Chunker:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator, Mapping
+import shlex
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from whetstone.retrieval.progress import Progress, Told
 from whetstone.retrieval.scan import FoundFile, scan
 from whetstone.retrieval.store import Fault, Header, Store
 
-__all__ = ["ON_DISK", "SAMPLE", "check"]
+__all__ = ["ON_DISK", "SAMPLE", "check", "cure"]
 
 ON_DISK = frozenset({"changed file", "missing file", "new file"})
 """Kinds of faults that a plain sync mends: the disk went on. Everything else needs `--rebuild`."""
@@ -76,6 +77,20 @@ def check(
         yield from _vectors(store, sample.chosen, embedder, told)
     except StorageError as error:
         yield Fault("unreadable", store.where, str(error))
+
+
+def cure(store: Store, faults: Collection[Fault]) -> str:
+    """What mends these faults, in words; "" if there are none."""
+    if not faults:
+        return ""
+    try:
+        header = store.header()
+    except StorageError:
+        header = None
+    place = f"whet kb sync {shlex.quote(header.folder) if header is not None else 'FOLDER'} --kb {store.name}"
+    if all(fault.kind in ON_DISK for fault in faults):
+        return f"the folder went on; `{place}` brings the knowledge base up to date"
+    return f"`{place} --rebuild` mends the knowledge base"
 
 
 @dataclass

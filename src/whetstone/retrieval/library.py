@@ -16,7 +16,17 @@ from whetstone.registry import unknown_name
 from whetstone.retrieval.store import Header, Store
 from whetstone.storage.database import VARIABLE
 
-__all__ = ["DEFAULT_NAME", "Knowledge", "checked_name", "folder", "names", "open_knowledge", "open_store"]
+__all__ = [
+    "DEFAULT_NAME",
+    "Knowledge",
+    "checked_name",
+    "folder",
+    "loaded_embedder",
+    "names",
+    "open_knowledge",
+    "open_store",
+    "require",
+]
 
 DEFAULT_NAME = "default"
 
@@ -167,6 +177,20 @@ def names(*, database_url: str | None = None) -> list[str]:
     return sorted(unicodedata.normalize("NFC", file.stem) for file in folder().glob(f"*{_SUFFIX}"))
 
 
+def require(name: str, *, database_url: str | None = None) -> str:
+    """The name as it is kept, of a knowledge base that there is, readable or not.
+
+    Raises:
+        UnknownNameError: there is none; near matches are offered.
+        UsageError: the name cannot be one.
+    """
+    name = checked_name(name)
+    known = names(database_url=database_url)
+    if name not in known:
+        raise _unknown(name, known)
+    return name
+
+
 def open_knowledge(name: str = DEFAULT_NAME, *, database_url: str | None = None, wait: float = 10.0) -> Knowledge:
     """A knowledge base that was synced before.
 
@@ -175,14 +199,11 @@ def open_knowledge(name: str = DEFAULT_NAME, *, database_url: str | None = None,
         UsageError: the name cannot be one.
         StorageError: it cannot be opened or read.
     """
-    name = checked_name(name)
-    known = names(database_url=database_url)
-    if name not in known:  # opening its store would make it
-        raise _unknown(name, known)
+    name = require(name, database_url=database_url)  # opening the store of another name might make one
     store = open_store(name, database_url=database_url, wait=wait)
     try:
         if store.header() is None:
-            raise _unknown(name, [other for other in known if other != name])
+            raise _unknown(name, [other for other in names(database_url=database_url) if other != name])
     except BaseException:
         store.close()
         raise
