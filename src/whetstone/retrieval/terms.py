@@ -1,7 +1,7 @@
 """The terms by which keyword search finds a text, in any script: one analysis for every store, written and asked alike.
 
 - Compatibility forms are made one (NFKC), case and accents are folded; commas within numbers go ("1,200" is "1200").
-- English words lose the ending of their plural (Harman's s-stemmer, see `stem`).
+- English words give their stem (see `stemming`).
 - A word joined by dots, dashes, underscores or apostrophes gives itself and its parts: "AB-1234" gives "ab1234", "ab"
   and "1234", so that "AB 1234" and "ab1234" find it too; dots stay in the whole ("v2.1.3", "v2", "1", "3").
 - Scripts that put no space between words, or particles behind them (Han, Kana, Hangul, Thai, Lao, Khmer, Burmese),
@@ -17,6 +17,7 @@ import unicodedata
 from collections.abc import Iterator
 from functools import lru_cache
 
+from whetstone.retrieval.stemming import stem
 from whetstone.retrieval.stop_words import ENGLISH, KOREAN, KOREAN_ASKING
 
 VERSION = 1
@@ -35,6 +36,7 @@ _UNSPACED = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u3005\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
     "\ua960-\ua97f\uac00-\ud7ff\U00020000-\U0003ffff]+"
 )
+_ENGLISH_WORD = re.compile(f"[a-z]{{1,{_LONGEST}}}")
 _HANGUL = re.compile("[\uac00-\ud7a3]+")
 _IGNORED = re.compile(  # soft hyphen and joiners of no width; accents; Hebrew points; Arabic vowel signs and stretching
     "[\u00ad\u200b-\u200f\u2060\ufeff\u0300-\u036f\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u0640"
@@ -75,7 +77,7 @@ def _terms(word: str) -> tuple[str, ...]:
     word = word.replace(",", "").removesuffix("'s").removesuffix("’s")
     parts = [part for part in _PARTS.split(word) if part]
     terms = parts if len(parts) < 2 else [re.sub(r"[^\w.]|_", "", word), *parts]
-    return tuple(stem(term)[:_LONGEST] for term in terms)
+    return tuple(stem(term) if _ENGLISH_WORD.fullmatch(term) else term[:_LONGEST] for term in terms)
 
 
 def _runs(word: str) -> Iterator[tuple[str, bool]]:
@@ -104,17 +106,3 @@ def _asked(word: str) -> tuple[str, ...]:
 
 def _is_stop_word(word: str) -> bool:
     return word.removesuffix("'s").removesuffix("’s") in ENGLISH or word in KOREAN or word.startswith(KOREAN_ASKING)
-
-
-def stem(word: str) -> str:
-    """An English word without the ending of its plural: "policies" and "policy" are the same term.
-
-    Harman (1991), "How effective is suffixing?": the s-stemmer.
-    """
-    if len(word) < 4 or not word.endswith("s") or word.endswith(("us", "ss")) or not word.isalpha():
-        return word
-    if word.endswith("ies"):
-        return word if word.endswith(("eies", "aies")) else word[:-3] + "y"
-    if word.endswith("es") and word.endswith(("aes", "ees", "oes")):
-        return word
-    return word[:-1]
