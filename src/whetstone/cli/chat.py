@@ -28,6 +28,9 @@ def chat(
     model: Annotated[
         str | None, typer.Option("--model", "-m", help="Model spec, see `whet models`. Default: smollm2.")
     ] = None,
+    kb: Annotated[
+        str | None, typer.Option("--kb", help="Answer from the documents of this knowledge base, see `whet kb list`.")
+    ] = None,
     system: Annotated[str | None, typer.Option("--system", "-s", help="System prompt, or @FILE that holds it.")] = None,
     latest: Annotated[
         bool, typer.Option("--continue", "-c", help="Go on with the latest one.", rich_help_panel=_CONVERSATION)
@@ -88,6 +91,7 @@ def chat(
     given = {"temperature": temperature, "top_p": top_p, "max_tokens": max_tokens, "seed": seed}
     with open_talk(
         model=model,
+        knowledge=kb,
         system=system,
         options=_options({name: value for name, value in given.items() if value is not None}),
         latest=latest,

@@ -40,6 +40,7 @@ class Interactive:
         self._actions: dict[str, Callable[[str], None]] = {
             "system": self._system,
             "model": self._model,
+            "kb": self._kb,
             "retry": self._retry,
             "resume": self._resume,
             "edit": self._edit,
@@ -173,6 +174,20 @@ class Interactive:
         for listing in list_models():
             if listing.usable:
                 say(self._console, f"  {listing.spec}  {one_line(listing.note, 60)}")
+
+    def _kb(self, argument: str) -> None:
+        if argument:
+            self._talk.change_knowledge("" if argument == "-" else argument)
+            self._note(f"{self._talk.model} answers from now on")
+            return
+        from whetstone.retrieval.library import names
+
+        known = names()
+        if not known:
+            raise UsageError("there is no knowledge base yet: `whet kb sync FOLDER` makes one")
+        using = self._talk.knowledge
+        for name in known:
+            say(self._console, f"  {name}{'  (answers come from it)' if name == using else ''}")
 
     def _retry(self, argument: str) -> None:
         self._answer(retry(self._talk.said(), self._talk.said().path()[-1]))

@@ -11,6 +11,7 @@ from pathlib import Path
 from whetstone.chat.session import ChatSession
 from whetstone.chat.store import ConversationStore
 from whetstone.errors import DataError, UsageError
+from whetstone.models.knowledge_spec import KNOWLEDGE, answering_spec, knowledge_name, knowledge_spec
 from whetstone.models.pool import ModelPool
 from whetstone.models.spec import parse_spec
 from whetstone.storage.database import open_database
@@ -81,6 +82,21 @@ class Talk:
         if self.session is not None:
             self.store.update(self.session.conversation.id, model=spec)
 
+    @property
+    def knowledge(self) -> str:
+        """The knowledge base that answers come from; "" for none."""
+        spec = parse_spec(self.model)
+        return knowledge_name(spec) if spec.provider == KNOWLEDGE else ""
+
+    def change_knowledge(self, name: str) -> None:
+        """Answer from the documents of a knowledge base from now on; "" for none.
+
+        Raises:
+            WhetstoneError: it cannot be opened.
+        """
+        plain = str(answering_spec(parse_spec(self.model)))
+        self.change_model(knowledge_spec(name, plain) if name else plain)
+
     def change_system(self, text: str) -> None:
         """Set the system prompt from now on; "" for none."""
         self.system = text
@@ -102,6 +118,7 @@ class Talk:
 def open_talk(
     *,
     model: str | None,
+    knowledge: str | None = None,
     system: str | None,
     options: Options,
     latest: bool = False,
@@ -112,6 +129,7 @@ def open_talk(
 
     Args:
         model: spec; None for that of the conversation, or the default.
+        knowledge: the knowledge base that it answers from; None for that of the model, if it has one.
         system: system prompt or @FILE; None for that of the conversation, or none.
         options: those that were given; the conversation's others stay.
         latest: go on with the latest conversation.
@@ -140,6 +158,8 @@ def open_talk(
             found = store.get(conversation)
         elif latest and (found := store.latest()) is None:
             raise UsageError("there is no conversation to continue yet: `whet chat` begins one")
+        if knowledge:
+            model = knowledge_spec(knowledge, model or (found.model if found else DEFAULT_MODEL))
         if found is not None:
             found = _changed(store, found, model, prompt, options)
         spec = model or (found.model if found else DEFAULT_MODEL)

@@ -28,9 +28,14 @@ def sources_text(citations: Sequence[Citation]) -> str:
     return "\n\n" + "\n".join([head, *lines])
 
 
+def without_list(answer: str) -> str:
+    """An answer without the list of its sources."""
+    return _LIST.sub("", answer)
+
+
 def without_sources(answer: str) -> str:
     """An earlier answer without its list of sources and its markers, whose numbers mean nothing to another request."""
-    return _MARKER.sub("", _LIST.sub("", answer))
+    return _MARKER.sub("", without_list(answer))
 
 
 def _inert(name: str) -> str:
