@@ -26,6 +26,7 @@ from postgres import postgres  # noqa: F401 - a fixture
 from whetstone.errors import StorageError, UsageError
 from whetstone.retrieval.document import Chunk, DocumentRecord, Filter
 from whetstone.retrieval.store import Change, Store
+from whetstone.retrieval.terms import index_terms
 
 
 @pytest.fixture
@@ -441,9 +442,10 @@ def test_words_of_every_chunk_rank_where_nothing_rarer_is_asked(store: Store) ->
 
 def test_document_frequency_counts_chunks(store: Store) -> None:
     written(store, {"a.md": ["policy policy", "a policy"], "b.md": ["Prices"]})
-    assert store.document_frequency(["policy", "price", "unknown"]) == [2, 1, 0]
+    terms = index_terms("policy price unknown")
+    assert store.document_frequency(terms) == [2, 1, 0]
     written(store, {}, removed=["a.md"])
-    assert store.document_frequency(["policy", "price"]) == [0, 1]
+    assert store.document_frequency(terms) == [0, 1, 0]
     assert store.document_frequency([]) == []
 
 
