@@ -17,8 +17,9 @@ def check(
     against: Annotated[
         list[str] | None,
         typer.Option(
-            help="A further path; repeat. A folder, a GGUF file, the address of a running server, or a JSONL file of "
-            "rows that a trainer made (messages, input_ids, labels)."
+            help="A further path; repeat. A folder, a GGUF file, the address of a running server, a JSONL file of rows "
+            "that a trainer made (messages, input_ids, labels), or trl: what its SFTTrainer makes of messages and of "
+            "prompt and completion (trl:messages, trl:completion for one of the two)."
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print every finding as JSON.")] = False,

@@ -222,11 +222,16 @@ def _compared(
     yield Finding("ids", path, name, same, "" if same else _first(wanted.ids, seen.ids, facts, reference, path))
 
 
-def _training(paths: Sequence[Path], name: str, messages: Messages, facts: Facts) -> Iterator[Finding]:
+def up_to_last_answer(messages: Messages) -> Messages:
+    """The part of a conversation that can be trained on; nothing where no one answers."""
     answers = [n for n, message in enumerate(messages) if message["role"] == "assistant"]
-    if not answers:
+    return messages[: answers[-1] + 1] if answers else ()
+
+
+def _training(paths: Sequence[Path], name: str, messages: Messages, facts: Facts) -> Iterator[Finding]:
+    whole = up_to_last_answer(messages)
+    if not whole:
         return
-    whole = messages[: answers[-1] + 1]
     wanted = _ask(paths[0].training, whole)
     for path in paths:
         seen = wanted if path is paths[0] else _ask(path.training, whole)

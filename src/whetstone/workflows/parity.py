@@ -17,6 +17,7 @@ from whetstone.tokens.sources import folder_of, load_tokenizer
 from whetstone.tokens.tokenizer import Tokenizer
 from whetstone.tokens.tokenizer_rebuilt import autotokenizer_disagreement
 from whetstone.types import Message
+from whetstone.workflows.parity_trl import FORMS, Form, TrlPath
 
 _ENGINES = ("smollm2", "gguf:", "hf:")
 
@@ -180,12 +181,14 @@ def check_parity(model: str, against: Sequence[str] = ()) -> Iterator[Finding]:
     Args:
         model: a folder, a hub id, a GGUF file, or `smollm2`.
         against: further paths: a folder or hub id, a GGUF file or `smollm2` (both its metadata and llama.cpp), the
-            address of a running server, or a JSONL file of rows that a trainer made. Those of the model itself are
-            added: transformers for a folder, llama.cpp for a GGUF.
+            address of a running server, a JSONL file of rows that a trainer made, or `trl` (what its SFTTrainer makes
+            of `messages` and of `prompt` and `completion`; `trl:messages` and `trl:completion` for one of them). Those
+            of the model itself are added: transformers for a folder, llama.cpp for a GGUF.
 
     Raises:
-        UsageError: the model has no chat template.
+        UsageError: the model has no chat template; or trl is asked for, which reads folders only, of a file.
         ModelFileError: it has no tokenizer.
+        MissingPackageError: trl is asked for and not installed.
     """
     with ExitStack() as open_things:
         reference = load_tokenizer(model)
@@ -193,6 +196,7 @@ def check_parity(model: str, against: Sequence[str] = ()) -> Iterator[Finding]:
             raise UsageError(f"{model} has no chat template: it is a base model, and there is nothing to compare")
         paths: list[Path] = [TokenizerPath(reference), *_own_paths(model, reference, open_things)]
         rows: list[tuple[str, Messages]] = []
+        forms: list[Form] = []
         for other in against:
             if other.startswith(("http://", "https://")):
                 paths.append(ServerPath(other))
@@ -200,13 +204,17 @@ def check_parity(model: str, against: Sequence[str] = ()) -> Iterator[Finding]:
                 made = RowsPath(FilePath(other).expanduser())
                 rows += made.conversations
                 paths.append(made)
+            elif other in FORMS:
+                forms += FORMS[other]
             else:
                 tokenizer = load_tokenizer(other)
                 paths += [TokenizerPath(tokenizer), *_own_paths(other, tokenizer, open_things)]
-        yield from _pipelines([model, *against])
+        conversations = [*CONVERSATIONS, *rows]
+        paths += [TrlPath(_folder(model), form, [talk for _, talk in conversations]) for form in dict.fromkeys(forms)]
+        yield from _pipelines([model, *(other for other in against if other not in FORMS)])
         control = frozenset(token.id for token in reference.added if token.special)
         facts = Facts(reference.spelling, reference.bos_id, _end_ids(reference), control)
-        yield from check(paths, facts, [*CONVERSATIONS, *rows])
+        yield from check(paths, facts, conversations)
 
 
 def _own_paths(source: str, tokenizer: Tokenizer, open_things: ExitStack) -> Iterator[Path]:
@@ -221,6 +229,13 @@ def _own_paths(source: str, tokenizer: Tokenizer, open_things: ExitStack) -> Ite
         folder = folder_of(source)
         if folder is not None:
             yield TransformersPath(folder)
+
+
+def _folder(model: str) -> FilePath:
+    folder = folder_of(model)
+    if folder is None:
+        raise UsageError(f"trl reads a folder with tokenizer.json and template; {model} is none")
+    return folder
 
 
 def _pipelines(sources: Sequence[str]) -> Iterator[Finding]:
