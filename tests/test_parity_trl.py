@@ -54,9 +54,7 @@ def test_a_template_that_trl_cannot_mark_is_refused_for_messages_alone(tmp_path:
 def test_several_answers_are_each_a_completion(tmp_path: Path) -> None:
     folder = tokenizer_folder(tmp_path / "plain")
     said = ["a tie?", "Which colour?", "red", "$42", "and two?"]
-    talk: list[dict[str, Any]] = [
-        {"role": ("user", "assistant")[n % 2], "content": text} for n, text in enumerate(said)
-    ]
+    talk = [{"role": ("user", "assistant")[n % 2], "content": text} for n, text in enumerate(said)]
     rows = tmp_path / "rows.jsonl"
     rows.write_text(json.dumps({"messages": talk, "input_ids": [1], "labels": [1]}))
     findings = [one for one in of_trl(folder, str(rows), "trl:completion") if one.conversation == "row 1"]
