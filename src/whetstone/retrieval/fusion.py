@@ -34,12 +34,17 @@ class Weights:
 
 
 WEIGHTS = Weights()
+_LEAST_RANGE = 0.3  # candidates of MiniLM lay between 0.28 and 0.76 apart; up to 0.4 it made no difference there
 
 
 def within_range(scores: Sequence[float]) -> list[float]:
-    """Scores from 0, the lowest, to 1, the highest; all 1 where they are equal."""
+    """Cosines from 1, the highest, down to 0, the lowest; all 1 where they are equal.
+
+    Where the lowest is less than `_LEAST_RANGE` below, it stays above 0, so that among a handful of candidates, all
+    about as near, chance does not decide.
+    """
     low, high = min(scores, default=0.0), max(scores, default=0.0)
-    return [(score - low) / (high - low) if high > low else 1.0 for score in scores]
+    return [1 - (high - score) / max(high - low, _LEAST_RANGE) for score in scores]
 
 
 def share_of_best(scores: Sequence[float]) -> list[float]:
