@@ -12,6 +12,11 @@ from typing import Any
 import pytest
 
 from kb_small import HANDBOOK, synced, write
+from running_server import running
+from terminal import terminal
+from whetstone.cli.serve import with_knowledge
+from whetstone.models.pool import ModelPool
+from whetstone.server.app import create_app
 
 LEAVE = "How many days of annual leave does everyone at Hazelworks have?"
 
@@ -79,3 +84,44 @@ def test_a_chat_is_answered_from_a_knowledge_base(plan: str) -> None:
         told = json.loads(done.stdout)
         assert told["model"] == f"kb:handbook@{plan}"
         assert told["reply"].startswith("It is 27 days [1].\n\nSources:\n- [1] leave.md")
+
+
+def test_the_terminal_chat_changes_its_knowledge_base(plan: str) -> None:
+    with terminal("chat", "-m", plan) as t:
+        t.line("/kb")
+        t.until("handbook")
+        t.line("/kb handbook")
+        t.until("answers from now on")
+        t.line(LEAVE)
+        t.until("leave.md")
+        t.line("/kb -")
+        t.until(f"{plan} answers")
+        t.line("/kb handbok")
+        t.until("no knowledge base named")
+        t.leave()
+
+
+def test_a_server_offers_each_knowledge_base_and_sends_its_passages_as_annotations(plan: str) -> None:
+    models = with_knowledge({"planned": plan}, ["handbook"])
+    assert models == {"planned": plan, "kb:handbook": f"kb:handbook@{plan}"}
+    pool = ModelPool(models)
+    messages: Any = [{"role": "user", "content": LEAVE}]
+    with running(create_app(pool)) as server:
+        assert [model.id for model in server.openai.models.list()] == ["planned", "kb:handbook"]
+        whole = server.openai.chat.completions.create(model="kb:handbook", messages=messages).choices[0].message
+        events = server.openai.chat.completions.create(model="kb:handbook", messages=messages, stream=True)
+        deltas = [event.choices[0].delta for event in events if event.choices]
+        plain = server.openai.chat.completions.create(model="planned", messages=messages).choices[0].message
+    pool.close()
+    assert plain.annotations is None
+    assert whole.content is not None
+    (annotation,) = whole.annotations or []
+    cited = annotation.url_citation
+    assert whole.content[cited.start_index : cited.end_index] == "[1]"
+    assert cited.url.startswith("kb:handbook/leave.md#char=")
+    passage: Any = annotation.model_extra["passage"] if annotation.model_extra else None
+    assert passage["path"] == "leave.md"
+    assert "27 days" in passage["text"]
+    assert "".join(delta.content or "" for delta in deltas) == whole.content
+    streamed = [found for delta in deltas for found in (delta.model_extra or {}).get("annotations", [])]
+    assert streamed == [annotation.model_dump()]

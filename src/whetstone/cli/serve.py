@@ -44,6 +44,14 @@ def serve(
             "trust like yourself.",
         ),
     ] = False,
+    kb: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--kb",
+            help="Also offer this knowledge base, answered by the default model, as the model kb:NAME; repeat for "
+            "several. Default: every one, unless a token lets others in.",
+        ),
+    ] = None,
     host: Annotated[
         str, typer.Option(help=f"Address to listen on. Beyond loopback a token is needed: {TOKEN_VARIABLE}.")
     ] = "127.0.0.1",
@@ -82,8 +90,9 @@ def serve(
         limits = dataclasses.replace(limits, concurrent=max_requests)
     if max_body_mb is not None:
         limits = dataclasses.replace(limits, body_bytes=int(max_body_mb * 1e6))
-    pool = ModelPool(offered(model or []), any_spec=any_model)
-    app = create_app(pool, token=_token(token_file), limits=limits, allowed_origins=allow_origin or ())
+    token = _token(token_file)
+    pool = ModelPool(with_knowledge(offered(model or []), _knowledge(kb, token)), any_spec=any_model)
+    app = create_app(pool, token=token, limits=limits, allowed_origins=allow_origin or ())
     listener = bind(app, host, port)  # before anything large is loaded
     with contextlib.ExitStack() as open_things:
         open_things.callback(pool.close)
@@ -128,6 +137,26 @@ def _token(file: Path | None) -> str | None:
     if not token:
         raise UsageError(f"{file} is empty; write the token into it")
     return token
+
+
+def _knowledge(asked_for: list[str] | None, token: str | None) -> list[str]:
+    """The knowledge bases to offer."""
+    from whetstone.retrieval.library import names, open_knowledge
+
+    if asked_for is None:
+        return names() if token is None else []
+    for name in asked_for:
+        open_knowledge(name).close()  # a misspelt name is told now
+    return asked_for
+
+
+def with_knowledge(models: dict[str, str], names: list[str]) -> dict[str, str]:
+    """What is offered and, behind it, knowledge bases answered by the default model."""
+    from whetstone.models.knowledge_spec import KNOWLEDGE, knowledge_spec
+
+    default = next(iter(models.values()))
+    more = {f"{KNOWLEDGE}:{name}": knowledge_spec(name, default) for name in names}
+    return models | {key: spec for key, spec in more.items() if key not in models}
 
 
 def offered(models: list[str]) -> dict[str, str]:

@@ -16,7 +16,7 @@ from whetstone.workflows.scoring import ScoredToken, perplexity, score_text
 
 MOST_TOKENS = 512  # of a text that is scored here
 _ALTERNATIVES = 6
-_ELSEWHERE = {"openai", "ollama"}  # providers that never show all probabilities
+_ELSEWHERE = {"openai", "ollama", "kb"}  # providers that never show all probabilities
 
 LEGEND = "".join(
     f'<span class="wh-token wh-p{step}">{words}</span>'

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from whetstone.errors import WhetstoneError
 from whetstone.models import parse_spec
+from whetstone.models.knowledge_spec import answering_spec
 from whetstone.models.pool import ModelPool
 from whetstone.registry import unknown_name
 from whetstone.tokens.sources import DEFAULT, load_tokenizer, shelf_folder
@@ -96,7 +97,7 @@ def _is_tokenizer(folder: Path) -> bool:
 
 def _source_of(spec: str) -> str | None:
     """What to ask `load_tokenizer` for to get a model's own tokenizer; None for a model elsewhere."""
-    parsed = parse_spec(spec)
+    parsed = answering_spec(parse_spec(spec))
     if parsed.provider not in _HAS_TOKENIZER:
         return None
     if parsed.provider == DEFAULT:
