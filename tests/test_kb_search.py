@@ -207,12 +207,11 @@ def test_diversity_prefers_what_is_unlike_the_best(any_store: NewStore) -> None:
     assert [hit.chunk.path for hit in spread][:2] == [plain[0].chunk.path, "other.md"]
 
 
-def test_the_form_of_the_answer_decides_between_equals(any_store: NewStore) -> None:  # noqa: F811
+def test_a_small_difference_in_meaning_does_not_outweigh_words(any_store: NewStore) -> None:  # noqa: F811
     store = filled(
-        any_store(), {"a.md": ["The bridge was opened by the queen."], "b.md": ["The bridge was opened in 1887."]}
+        any_store(), {"a.md": ["The bridge was opened by the queen."], "b.md": ["The bridge, opened in 1887."]}
     )
-    hits = Search(store, Words()).find("When was the bridge opened?")
-    assert (texts(hits)[0], hits[0].form, hits[1].form) == ("The bridge was opened in 1887.", True, False)
+    assert Search(store, Words()).find("bridge opened 1887")[0].chunk.path == "b.md"
 
 
 def test_a_reranker_has_the_last_word(zoo: Store) -> None:

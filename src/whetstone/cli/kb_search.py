@@ -62,7 +62,6 @@ def _as_json(hit: Hit) -> dict[str, Any]:
         "dense": hit.dense,
         "keyword": hit.keyword,
         "coverage": hit.coverage,
-        "form": hit.form,
         "matched": list(hit.matched),
         "text": hit.shown,
     }
@@ -88,8 +87,7 @@ def _reasons(hit: Hit) -> str:
     from whetstone.cli.visible import one_line
 
     words = f" ({one_line(', '.join(hit.matched))})" if hit.matched else ""
-    form = ", and something of the form of the answer" if hit.form else ""
     return (
         f"    dense {hit.dense:.3f} (cosine), keyword {hit.keyword:.2f} (BM25), "
-        f"coverage {hit.coverage:.0%} of the terms{words}{form}"
+        f"coverage {hit.coverage:.0%} of the terms{words}"
     )

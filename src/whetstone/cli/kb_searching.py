@@ -14,7 +14,7 @@ from whetstone.errors import UsageError
 if TYPE_CHECKING:
     from whetstone.retrieval.document import Filter
     from whetstone.retrieval.library import Knowledge
-    from whetstone.retrieval.search import Hit, Search
+    from whetstone.retrieval.search import Hit
 
 Mode = Annotated[
     Literal["hybrid", "dense", "keyword"],

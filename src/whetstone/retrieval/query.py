@@ -1,8 +1,7 @@
-"""A question taken apart for the search: its vector, the weight of its terms, the form that its answer would have."""
+"""A question taken apart for the search: its vector, and the weight of its terms."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
@@ -12,7 +11,6 @@ import numpy.typing as npt
 
 from whetstone.embeddings import Embedder
 from whetstone.errors import UsageError
-from whetstone.retrieval.answer_form import expected
 from whetstone.retrieval.coverage import rarities
 from whetstone.retrieval.store import Store
 from whetstone.retrieval.terms import query_terms
@@ -39,14 +37,12 @@ class Query:
         vector: of length 1; None where only words are looked for.
         rarity: weight of each term that the knowledge base has, the rarest first.
         words: what the keyword list is asked for; "" where no term is known.
-        form: finds what looks like the answer; None where the question does not tell.
     """
 
     text: str
     vector: npt.NDArray[np.float32] | None
     rarity: Mapping[str, float]
     words: str
-    form: re.Pattern[str] | None
 
 
 def analysed(store: Store, embedder: Callable[[], Embedder] | None, question: str) -> Query:
@@ -75,7 +71,7 @@ def analysed(store: Store, embedder: Callable[[], Embedder] | None, question: st
         if seen <= _MOST_SEEN or not number
     ]
     vector = _vector(embedder(), question) if embedder is not None else None
-    return Query(question, vector, {term: rarity[term] for term in rarest}, " ".join(words), expected(question))
+    return Query(question, vector, {term: rarity[term] for term in rarest}, " ".join(words))
 
 
 def _vector(embedder: Embedder, question: str) -> npt.NDArray[np.float32]:

@@ -29,8 +29,8 @@ Mode = Literal["hybrid", "dense", "keyword"]
 
 _WEIGHTS: Mapping[Mode, Weights] = {
     "hybrid": WEIGHTS,
-    "dense": Weights(1, 0, 0, 0),
-    "keyword": Weights(0, 1, 0, 0),
+    "dense": Weights(1, 0, 0),
+    "keyword": Weights(0, 1, 0),
 }
 
 
@@ -74,7 +74,6 @@ class Hit:
         dense: cosine of question and chunk; 0 where only words were looked for.
         keyword: BM25; 0 if the chunk is not on the keyword list.
         coverage: share of the question's terms that stand in the chunk, from 0 to 1, see `coverage`.
-        form: whether something of the form of the answer stands there, see `answer_form`.
         matched: the terms of the question that stand in the chunk, the rarest first.
         neighbours: the other chunks of the passage, in the document's order.
     """
@@ -84,7 +83,6 @@ class Hit:
     dense: float = 0.0
     keyword: float = 0.0
     coverage: float = 0.0
-    form: bool = False
     matched: tuple[str, ...] = ()
     neighbours: tuple[StoredChunk, ...] = ()
 
@@ -165,14 +163,13 @@ class Search:
         stored = self._store.chunks(sorted({*dense, *keyword}))
         terms = [self._terms.of(one) for one in stored]
         coverage = [share(query.rarity, found) for found in terms]
-        form = [query.form is not None and bool(query.form.search(one.chunk.text)) for one in stored]
         cosines = [dense.get(one.id, 0.0) for one in stored]
         bm25 = [keyword.get(one.id, 0.0) for one in stored]
-        scores = fused(cosines, bm25, coverage, form, self._weights)
+        scores = fused(cosines, bm25, coverage, self._weights)
         hits = [
-            Hit(one, score, cosine, words, covered, fits, tuple(term for term in query.rarity if term in found))
-            for one, score, cosine, words, covered, fits, found in zip(
-                stored, scores, cosines, bm25, coverage, form, terms, strict=True
+            Hit(one, score, cosine, words, covered, tuple(term for term in query.rarity if term in found))
+            for one, score, cosine, words, covered, found in zip(
+                stored, scores, cosines, bm25, coverage, terms, strict=True
             )
         ]
         return sorted(hits, key=lambda hit: (-hit.score, hit.chunk.id))
