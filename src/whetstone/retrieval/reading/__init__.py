@@ -15,15 +15,21 @@ from typing import BinaryIO
 
 from whetstone.errors import DataError
 from whetstone.retrieval.document import Block
-from whetstone.retrieval.reading.encoding import encoding_of
+from whetstone.retrieval.reading.converting import convert
+from whetstone.retrieval.reading.encoding import Encoding, encoding_of
 from whetstone.retrieval.reading.formats import kind_of, type_of
-from whetstone.retrieval.reading.lines import Line, lines
+from whetstone.retrieval.reading.html import charset
+from whetstone.retrieval.reading.laying import laid_out
+from whetstone.retrieval.reading.lines import lines
 from whetstone.retrieval.reading.markdown import front_matter, heading_text, markdown
 from whetstone.retrieval.reading.plain import code, paragraphs
+from whetstone.retrieval.reading.records import delimited, json_document, json_lines
 from whetstone.retrieval.reading.source import ChangedWhileReadError, Source, digest_of
 
 __all__ = ["ChangedWhileReadError", "Reading", "digest_of", "document_text", "read", "supported"]
 
+_MOST_HELD = 256 << 20
+"""Bytes of a file that cannot be streamed."""
 _TITLE_WITHIN = 64
 """Blocks among which a Markdown document's title is looked for."""
 
@@ -73,7 +79,7 @@ def read(file: Path, path: str) -> Reading:
     source = Source(file, path)
     metadata = {"type": type_of(path), "folder": path.partition("/")[0] if "/" in path else ""}
     title = PurePosixPath(path).stem
-    found, said, blocks = _as_text(source, kind)
+    found, said, blocks = _opened(source, kind)
     for name, value in said.items():
         # The document's own words for these two must not hide what every document has.
         metadata[f"own {name}" if name in metadata else name] = value
@@ -94,25 +100,66 @@ def document_text(blocks: Iterable[Block]) -> str:
 _Found = tuple[str, dict[str, str], Iterator[Block]]  # title or "", what the file says of itself, blocks
 
 
-def _as_text(source: Source, kind: str) -> _Found:
+def _opened(source: Source, kind: str) -> _Found:
+    if kind in ("pdf", "docx", "pptx", "xlsx", "eml", "html"):
+        return _converted(source, kind)
     data = source.all_bytes() if source.is_small() else None
     rewind: Callable[[], BinaryIO] = source.rewind if data is None else lambda: io.BytesIO(data)
     encoding = encoding_of(rewind, source.path)
     said = {"encoding": encoding.note} if encoding.note else {}
-    text = _finishing(lines(rewind(), encoding), source)
+    if kind in ("csv", "json", "jsonl"):
+        return "", said, _finishing(laid_out(_records(rewind(), encoding, kind, source)), source)
+    text = lines(rewind(), encoding)
     match kind:
         case "markdown":
             head, rest = front_matter(text)
             title, blocks = _titled(markdown(rest))
-            return head.get("title") or title, head | said, blocks
+            return head.pop("title", "") or title, head | said, _finishing(blocks, source)
         case "code":
-            return PurePosixPath(source.path).name, said, code(text)
+            return PurePosixPath(source.path).name, said, _finishing(code(text), source)
         case _:
-            return "", said, paragraphs(text)
+            return "", said, _finishing(paragraphs(text), source)
 
 
-def _finishing(text: Iterator[Line], source: Source) -> Iterator[Line]:
-    yield from text
+def _records(reader: BinaryIO, encoding: Encoding, kind: str, source: Source) -> Iterator[Block]:
+    with io.TextIOWrapper(reader, encoding.codec, encoding.errors, newline="" if kind == "csv" else None) as text:
+        if kind == "csv":
+            yield from delimited(text, source.path)
+        elif kind == "jsonl":
+            yield from json_lines(text, source.path)
+        else:
+            _refuse_large(source)
+            yield from json_document(text.read(), source.path)
+
+
+def _converted(source: Source, kind: str) -> _Found:
+    _refuse_large(source)
+    data = source.all_bytes()
+    said: dict[str, str] = {}
+    if not data.strip():
+        return "", said, iter(())
+    if kind == "html":
+        named = charset(data)
+        encoding = encoding_of(lambda: io.BytesIO(data), source.path)
+        if named and encoding.note:
+            encoding = Encoding(named, "replace")
+        said = {"encoding": encoding.note} if encoding.note else {}
+        data = data.decode(encoding.codec, encoding.errors).encode()
+    found, parts = convert(data, kind, source.path)
+    title, blocks = _titled(laid_out(parts)) if kind != "xlsx" else ("", laid_out(parts))
+    return found.pop("title", "") or title, found | said, blocks
+
+
+def _refuse_large(source: Source) -> None:
+    if source.size > _MOST_HELD:
+        raise DataError(
+            f"{source.path} has {source.size / 1e6:,.0f} MB; files of this type are read up to "
+            f"{_MOST_HELD / 1e6:,.0f} MB: divide it"
+        )
+
+
+def _finishing(blocks: Iterator[Block], source: Source) -> Iterator[Block]:
+    yield from blocks
     if not source.digest:
         source.finish()
 
