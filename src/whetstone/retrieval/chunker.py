@@ -50,11 +50,12 @@ class ChunkSettings:
 
 @dataclass(slots=True)
 class _Part:
-    """A block, or a piece of one, on its way into a chunk, with what stands above it."""
+    """A block, or a piece of one, on its way into a chunk; `repeated` if the chunk before has it too."""
 
     block: Block
     headings: tuple[str, ...]
     header: str = ""
+    repeated: bool = False
 
     @property
     def is_heading(self) -> bool:
@@ -228,7 +229,7 @@ class Chunker:
             if length > sizes.overlap or _size([begins], following.block) > sizes.target:
                 break
             first -= 1
-        return parts[first:]
+        return [replace(part, repeated=True) for part in parts[first:]]
 
     def _fitted(self, drafts: list[_Draft]) -> Iterator[Chunk]:
         """Chunks within the limit of tokens; what is above it is divided until it is not."""
@@ -248,6 +249,9 @@ class Chunker:
 
     def _smaller(self, draft: _Draft) -> list[_Draft]:
         """Parts of a draft that has too many tokens, or the same parts with less above them."""
+        fresh = [part for part in draft.parts if not part.repeated]
+        if len(fresh) < len(draft.parts):
+            return [_draft(fresh)]
         trail, header = self._count([SEPARATOR.join(draft.headings), draft.header])
         if trail > self._max_tokens // 3 and draft.headings:
             length = len(SEPARATOR.join(draft.headings)) * 2 // 3
