@@ -16,6 +16,16 @@ _ESCAPED = re.compile("[\x00\x1a\ud800-\udfff]")
 _ESCAPE = re.compile("\x1a([0-9a-f]{4})")
 
 
+def escaped(text: str) -> str:
+    """Text of any code points as both databases take it."""
+    return _ESCAPED.sub(lambda found: f"\x1a{ord(found[0]):04x}", text)
+
+
+def unescaped(text: str) -> str:
+    """The text that `escaped` was given."""
+    return _ESCAPE.sub(lambda found: chr(int(found[1], 16)), text) if "\x1a" in text else text
+
+
 class AnyText(TypeDecorator[str]):
     """Text of any code points, NUL and lone surrogates included, kept without loss."""
 
@@ -23,12 +33,10 @@ class AnyText(TypeDecorator[str]):
     cache_ok = True
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
-        return None if value is None else _ESCAPED.sub(lambda found: f"\x1a{ord(found[0]):04x}", value)
+        return None if value is None else escaped(value)
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:
-        if value is None or "\x1a" not in value:
-            return value
-        return _ESCAPE.sub(lambda found: chr(int(found[1], 16)), value)
+        return None if value is None else unescaped(value)
 
 
 class Json(TypeDecorator[Any]):

@@ -7,12 +7,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from whetstone import settings
@@ -73,6 +74,27 @@ class Database:
             with connection.begin():
                 yield connection
 
+    @contextmanager
+    def driver(self) -> Iterator[Any]:
+        """A connection of the driver itself, outside a transaction, for what SQLAlchemy cannot say.
+
+        Raises:
+            StorageError: in one sentence, what the database complained about.
+        """
+        complaints = self.engine.dialect.import_dbapi().Error
+        with self._explained():
+            try:
+                pooled = self.engine.raw_connection()
+                connection = pooled.driver_connection
+                try:
+                    yield connection
+                finally:
+                    if getattr(connection, "closed", False):
+                        pooled.invalidate()
+                    pooled.close()  # back into the pool; an open transaction is undone
+            except complaints as error:
+                raise DBAPIError(None, None, error) from error
+
     def close(self) -> None:
         """Close its connections. Closing twice is harmless."""
         self.engine.dispose()
@@ -101,7 +123,7 @@ def open_database(url: str | None = None, *, wait: float = 10.0) -> Database:
         MissingPackageError: PostgreSQL without its driver.
         StorageError: it cannot be reached, opened, or written, or it belongs to a newer program; without the password.
     """
-    where = _parse(url if url is not None else os.environ.get(VARIABLE, ""))
+    where = parsed_url(url if url is not None else os.environ.get(VARIABLE, ""))
     database = Database(where, wait)
     try:
         with database._explained():
@@ -112,7 +134,12 @@ def open_database(url: str | None = None, *, wait: float = 10.0) -> Database:
     return database
 
 
-def _parse(text: str) -> URL:
+def parsed_url(text: str) -> URL:
+    """A database's URL with its driver; the file of ours for "".
+
+    Raises:
+        UsageError: the URL cannot be read, or names another kind of database; without the password.
+    """
     if not text.strip():
         return URL.create("sqlite", database=str(settings.home() / "whetstone.db"))
     try:
@@ -126,7 +153,7 @@ def _parse(text: str) -> URL:
         return url
     if kind in ("postgresql", "postgres"):
         return url.set(drivername="postgresql+psycopg")
-    raise UsageError(f"Conversations are kept in SQLite or PostgreSQL, not in {kind!r}: {_FORMS}")
+    raise UsageError(f"Whetstone keeps its data in SQLite or PostgreSQL, not in {kind!r}: {_FORMS}")
 
 
 def _file(url: URL) -> Path | None:
