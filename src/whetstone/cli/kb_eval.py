@@ -38,27 +38,45 @@ def evaluate(
             help="Compare with another knowledge base, or other settings, as mode=dense,k=5, question by question.",
         ),
     ] = "",
+    judge: Annotated[
+        str,
+        typer.Option(
+            metavar="MODEL",
+            help="Also answer every question that has a reference_answer, and let this model judge the answers: "
+            "accuracy, completeness, relevance, from 1 to 5.",
+        ),
+    ] = "",
+    model: Annotated[str, typer.Option("--model", "-m", help="With --judge, the model that answers.")] = "smollm2",
     json: Json = False,
 ) -> None:
     """Measure a search: MRR, nDCG, keyword coverage, recall by span, with 95 % intervals, by category.
 
     A passage counts as it would be put into a prompt. The strict MRR asks for one passage that holds all keywords.
     """
+    from whetstone.cli.kb_judged import judged, show
     from whetstone.cli.kb_searching import Setup
     from whetstone.cli.output import as_json, write_result
+    from whetstone.errors import UsageError
     from whetstone.retrieval.measure import read_questions
+    from whetstone.workflows.judged_answers import as_json as judged_as_json
     from whetstone.workflows.measured_search import as_json as as_values
     from whetstone.workflows.measured_search import compared
 
+    if judge and against:
+        raise UsageError("--judge looks at the answers of one configuration, and --against compares two searches")
     asked = read_questions(questions)
     setup = Setup(kb, mode, k, rerank, diversity, neighbours)
     other = setup.with_(against) if against else None
     first = _measured(setup, asked)
     if other is None:
+        answers = judged(setup.kb, model, judge, asked) if judge else []
         if json:
-            write_result("-", as_json(as_values(first)))
-        else:
-            _show(first, f"{setup.kb}: ")
+            more = {"judged": judged_as_json(answers)} if judge else {}
+            write_result("-", as_json({**as_values(first), **more}))
+            return
+        _show(first, f"{setup.kb}: ")
+        if judge:
+            show(answers, model, judge)
         return
     second = _measured(other, asked)
     names = (setup.named(other), other.named(setup))

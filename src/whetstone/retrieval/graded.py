@@ -1,19 +1,18 @@
 """Reranking with a chat model that grades each passage from 0 to 4.
 
-Where the model shows the probabilities of its tokens, the grade is the expected one (Liu et al. 2023, "G-Eval"), which
-tells passages apart that would all get the same number.
+Where the model shows the probabilities of its tokens, the grade is the expected one, see `grades`.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from whetstone.errors import BadReplyError, ModelError
 from whetstone.models import ChatModel
 from whetstone.models.base import replies
+from whetstone.retrieval.grades import expected_grade
 from whetstone.retrieval.quoting import quoted
-from whetstone.types import Message, Options, Reply, system, user
+from whetstone.types import Message, Options, system, user
 
 __all__ = ["GradingModel"]
 
@@ -49,7 +48,7 @@ class GradingModel:
         for index, outcome in replies(self._model, [_request(question, passage) for passage in passages], _OPTIONS):
             if isinstance(outcome, ModelError):
                 failure = outcome
-            elif (grade := _grade(outcome)) is not None:
+            elif (grade := expected_grade(outcome, _GRADES)) is not None:
                 grades[index] = grade
         if passages and max(grades) < 0:
             raise failure or BadReplyError(f"{self._model.identity.spec} graded none of {len(passages)} passages")
@@ -63,21 +62,3 @@ class GradingModel:
 def _request(question: str, passage: str) -> list[Message]:
     quote = quoted(passage, part_marks=True)
     return [system(_PROMPT), user(f"Question: {question}\n\nPassage:\n{quote}\n\nGrade:")]
-
-
-def _grade(reply: Reply) -> float | None:
-    """The expected grade if probabilities are known, else the one that was given, else None."""
-    for token in reply.logprobs:
-        if (given := _digit(token.text)) is not None:
-            weights = {given: math.exp(token.logprob)}
-            for text, logprob in token.top:
-                if (grade := _digit(text)) is not None:
-                    weights[grade] = max(weights.get(grade, 0.0), math.exp(logprob))
-            total = sum(weights.values())
-            return sum(grade * weight for grade, weight in weights.items()) / total if total > 0 else float(given)
-    return _digit(reply.text)
-
-
-def _digit(text: str) -> int | None:
-    text = text.strip()
-    return int(text) if text.isascii() and text.isdigit() and int(text) in _GRADES else None
