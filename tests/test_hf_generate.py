@@ -67,7 +67,9 @@ def test_batched_greedy_equals_generate_one_by_one(llama: Path, shared: bool, ba
     assert {answer.finish_reason for answer in found} == {"stop", "length"}
 
 
-@pytest.mark.parametrize("kind", ["sliding", "learned_positions", "recurrent", "repetition_penalty", "no_ngram_twice"])
+@pytest.mark.parametrize(
+    "kind", ["sliding", "learned_positions", "recurrent", "mamba", "repetition_penalty", "no_ngram_twice"]
+)
 def test_other_architectures_and_settings_equal_generate(kind: str, tmp_path: Path) -> None:
     import transformers
 
@@ -80,6 +82,8 @@ def test_other_architectures_and_settings_equal_generate(kind: str, tmp_path: Pa
         config = transformers.Lfm2Config(
             **{**tiny_hf.SIZES, "num_hidden_layers": 3}, layer_types=["conv", "full_attention", "conv"]
         )
+    elif kind == "mamba":
+        config = transformers.MambaConfig(hidden_size=32, state_size=8, num_hidden_layers=2)
     else:
         config = transformers.LlamaConfig(**tiny_hf.SIZES)
         settings |= {"repetition_penalty": 1.3} if kind == "repetition_penalty" else {"no_repeat_ngram_size": 2}

@@ -245,7 +245,9 @@ def _forward(model: Any, ids: Any, cache: Any, mask: Any, positions: Any) -> Any
         extra["position_ids"] = positions
     if "logits_to_keep" in accepted:
         extra["logits_to_keep"] = 1  # the output layer is a quarter of SmolLM2's work, and only the end is wanted
-    return model(input_ids=ids, past_key_values=cache, use_cache=True, **extra).logits[:, -1]
+    # Mamba calls it otherwise, and passes over what it has no name for: every step would begin from nothing.
+    extra["cache_params" if "cache_params" in accepted else "past_key_values"] = cache
+    return model(input_ids=ids, use_cache=True, **extra).logits[:, -1]
 
 
 def _bare(model: Any) -> Any:

@@ -17,10 +17,12 @@ from whetstone.models.hf_batch import Batch, DecoderBatch, EncoderDecoderBatch, 
 from whetstone.models.hf_cache import Prefix, keeps_every_token
 from whetstone.models.hf_generate import Row, advance, plan, shared_prefix
 from whetstone.models.hf_load import Source, content_digest, load_config, load_weights, memory_errors
+from whetstone.models.hf_reading import read_in_passes, read_token_by_token
 from whetstone.models.hf_sampling import Sampler, sampling_for, warn_of_unfollowed
 from whetstone.models.hf_text import TextAssembler
 from whetstone.models.hf_tokenizer import FolderTokenizer
 from whetstone.models.hf_tree import Logprobs, TreeBatch, branches_truly, can_branch, read_by_levels
+from whetstone.models.reading import ReadToken, read_stepwise
 from whetstone.models.reasoning import opens_reasoning, separate_reasoning, separate_reply
 from whetstone.models.token_tree import TokenTree
 from whetstone.tokens.sources import load_tokenizer
@@ -201,6 +203,20 @@ class HfModel:
                     logits = self._batch([window[n] for n in batch], 0, prefix).start()
                     found.update(zip(batch, _distributions(logits, top), strict=True))
                 yield from (found[n] for n in range(len(window)))
+
+    def read(self, ids: Sequence[int], top: int, given: int = 1) -> Iterator[ReadToken]:
+        """What was expected at each position of a text, in one pass; see `ReadingModel`.
+
+        For an encoder-decoder every beginning of the text is a prompt of its own.
+        """
+        ids = self._checked_ids(ids)
+        if self._encoder_decoder:
+            yield from read_stepwise(self, ids, top, given)
+            return
+        self._check_length(len(ids) - 1, 0)
+        how = read_in_passes if self._keeps_every_token else read_token_by_token
+        with memory_errors(self._source.spec):
+            yield from how(self._model, ids, top, given)
 
     def tree_logprobs(
         self, prompts: Sequence[Sequence[int]], tree: TokenTree, wanted: Sequence[int]

@@ -6,12 +6,9 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from whetstone.errors import RequestRefusedError
-from whetstone.models import LogitModel, NextToken
-
-_LOOK = 64  # alternatives that are asked for at first; a token that is not among them costs a look at all
+from whetstone.models import LogitModel
+from whetstone.models.reading import read
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +47,10 @@ def score_ids(model: LogitModel, ids: Sequence[int], *, given: int = 1, top: int
     given = max(1, given)
     for token in ids[:given]:
         yield ScoredToken(token, model.decode([token]), None, None)
-    positions = range(given, len(ids))
-    prompts = [ids[:position] for position in positions]
-    for position, found in zip(positions, model.next_token(prompts, max(_LOOK, top)), strict=True):
-        at = np.flatnonzero(found.ids == ids[position])
-        if not len(at):
-            found = next(iter(model.next_token([ids[:position]])))
-            at = np.flatnonzero(found.ids == ids[position])
-        yield _scored(model, ids[position], found, int(at[0]), top)
+    for token, found in zip(ids[given:], read(model, ids, top, given), strict=True):
+        best = zip(found.top.ids.tolist(), found.top.logprobs.tolist(), strict=True)
+        alternatives = tuple((other, model.decode([other]), logprob) for other, logprob in best)
+        yield ScoredToken(token, model.decode([token]), found.logprob, found.rank, alternatives)
 
 
 def score_text(model: LogitModel, text: str, *, top: int = 5) -> Iterator[ScoredToken]:
@@ -68,12 +61,6 @@ def score_text(model: LogitModel, text: str, *, top: int = 5) -> Iterator[Scored
     begin = getattr(model, "prefix_ids", ())
     ids = [*begin, *model.encode(text)]
     return score_ids(model, ids, given=max(1, len(begin)), top=top)
-
-
-def _scored(model: LogitModel, token: int, found: NextToken, at: int, top: int) -> ScoredToken:
-    best = zip(found.ids[:top].tolist(), found.logprobs[:top].tolist(), strict=True)
-    alternatives = tuple((other, model.decode([other]), logprob) for other, logprob in best)
-    return ScoredToken(token, model.decode([token]), float(found.logprobs[at]), at + 1, alternatives)
 
 
 def perplexity(scored: Sequence[ScoredToken]) -> float | None:
