@@ -11,10 +11,11 @@ packaged MiniLM on 100 questions about 76 documents, ten passages of at most 4,0
     and coverage               0.941  0.914
 
 `WEIGHTS` were the best of nine, BM25 from 0.25 to 1 and coverage from 1 to 2, which differ by 0.015 in the mean of both
-figures; choosing so gained 0.004 on questions left out (five-fold cross-validation), so there is little in them. Tried and left
-out, since they gained nothing either: pairs of words, headings and titles by themselves, the best chunk and the terms
-of the whole document, terms or vectors of the first hits (pseudo-relevance feedback), a date or an amount of money if
-the question asks for one.
+figures; choosing so gained 0.004 on questions left out (five-fold cross-validation), so there is little in them.
+
+Tried and left out, since they gained nothing: pairs of words, headings and titles by themselves, the best chunk and the
+terms of the whole document, terms or vectors of the first hits (pseudo-relevance feedback), a date or an amount of
+money where the question asks for one.
 """
 
 from __future__ import annotations
