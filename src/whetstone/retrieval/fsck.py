@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from whetstone.embeddings import Embedder
 from whetstone.errors import DataError, MissingPackageError, StorageError
@@ -207,21 +208,25 @@ def _identity(chunk: Chunk) -> tuple[int, bytes, int, int, str]:
 
 
 def _vectors(store: Store, ids: list[int], embedder: Embedder, told: Told) -> Iterator[Fault]:
-    """Vectors that are not those of their texts."""
+    """Vectors that are not those of their texts. Those that are no unit vectors at all are the store's to report."""
     for start in range(0, len(ids), _AT_ONCE):
         told(Progress("embedding", 0, 0, start, len(ids)))
         stored = store.chunks(ids[start : start + _AT_ONCE])
-        kept = store.vectors([one.id for one in stored])
-        if kept.shape != (len(stored), embedder.dimension):
-            yield Fault(
-                "wrong dimension", store.where, f"vectors have {kept.shape[1]} numbers, not {embedder.dimension}"
-            )
-            return
+        kept = [_kept(store, one.id, embedder.dimension) for one in stored]
         right = embedder.embed([one.chunk.shown for one in stored])
-        cosines = np.einsum("ij,ij->i", kept.astype(np.float64), right.astype(np.float64))
-        for one, cosine in zip(stored, cosines, strict=True):
+        for one, vector, expected in zip(stored, kept, right, strict=True):
+            cosine = float(vector.astype(np.float64) @ expected.astype(np.float64)) if vector is not None else 1.0
             if not cosine >= _SAME:
                 where = f"{one.path}, chunk {one.chunk.ordinal}"
                 yield Fault(
                     "stale vector", where, f"it is not the vector of its text (cosine {cosine:.3f}, expected 1)"
                 )
+
+
+def _kept(store: Store, id: int, dimension: int) -> npt.NDArray[np.float32] | None:
+    """A chunk's vector, one at a time so that a damaged one hides no other; None if there is no whole one."""
+    try:
+        (vector,) = store.vectors([id])
+    except StorageError:
+        return None
+    return vector if vector.shape == (dimension,) and vector.any() else None
