@@ -145,7 +145,9 @@ def test_the_command_prints_the_judged_answers(tmp_path: Path, capsys: pytest.Ca
     from whetstone.cli.kb import app
 
     plan = tmp_path / "plan.yaml"
-    plan.write_text("replies: [{match: Grade an answer, reply: '{\"grade\": 4}'}, {match: Question, reply: 'It is 27 days [1].'}]")
+    plan.write_text(
+        "replies: [{match: Grade an answer, reply: '{\"grade\": 4}'}, {match: Question, reply: 'It is 27 days [1].'}]"
+    )
     questions = tmp_path / "q.jsonl"
     lines = [
         {"question": q.text, "keywords": list(q.keywords), "reference_answer": q.reference_answer} for q in QUESTIONS

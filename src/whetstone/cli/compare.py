@@ -28,8 +28,8 @@ def compare(
             "--technique",
             "-t",
             help="A technique; repeat for several. constant[:mean|median|mode], linear, "
-            "tfidf, knn[:K], lightgbm, ask, few-shot[:fixed|random|nearest[:K]], "
-            "guesses:FILE. Default: all that suit the problem.",
+            "tfidf, knn[:K], lightgbm, ask, few-shot[:fixed|random|nearest[:K]], retrieved:KB[:K] (passages of a "
+            "knowledge base), guesses:FILE. Default: all that suit the problem.",
         ),
     ] = None,
     model: Annotated[

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 from whetstone.models import ChatModel
-from whetstone.types import Case, Prediction, Problem
+from whetstone.types import Case, Message, Prediction, Problem
 
 
 class Technique(Protocol):
@@ -64,6 +64,40 @@ class Rereading(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class FoundPassage:
+    """A passage of a document: `text` as a model is shown it, `start` and `end` in characters of the document."""
+
+    path: str
+    start: int
+    end: int
+    text: str
+
+    def touches(self, other: FoundPassage) -> bool:
+        """Whether the two overlap, or stand side by side in one document."""
+        return self.path == other.path and self.start <= other.end + _GAP and other.start <= self.end + _GAP
+
+
+_GAP = 2  # line ends between neighbouring passages
+
+
+class PassageSource(Protocol):
+    """A knowledge base, for techniques that show passages to a model."""
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """JSON-ready values that decide what is found."""
+        ...
+
+    def find(self, text: str, k: int) -> list[FoundPassage]:
+        """The passages most like a text, the best first."""
+        ...
+
+    def given(self, messages: Sequence[Message], passages: Sequence[FoundPassage]) -> list[Message]:
+        """The conversation with the passages above its last message, marked as data."""
+        ...
+
+
 def no_progress(what: str, done: int, total: int) -> None:
     """Tell nobody."""
 
@@ -77,6 +111,7 @@ class TechniqueContext:
         load_model: gives the model of a spec; the same spec gives the same object.
         model: spec of the model that language-model techniques ask.
         options: techniques' options by name, such as a question of the user's own.
+        open_passages: gives the knowledge base of a name; None where there are none. The same name, the same object.
         progress: is told `(what, done, total)` by a `fit` that takes more than moments.
     """
 
@@ -84,6 +119,7 @@ class TechniqueContext:
     load_model: Callable[[str], ChatModel]
     model: str = "smollm2"
     options: Mapping[str, Any] = field(default_factory=dict)
+    open_passages: Callable[[str], PassageSource] | None = None
     progress: Callable[[str, int, int], None] = no_progress
 
 

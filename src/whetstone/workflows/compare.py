@@ -13,6 +13,7 @@ from whetstone.evaluation.technique import Technique, TechniqueContext
 from whetstone.evaluation.techniques import build_technique, default_techniques
 from whetstone.models import ChatModel, load_model
 from whetstone.types import Problem
+from whetstone.workflows.case_passages import OpenPassages
 from whetstone.workflows.frozen import keep_problem
 
 EMBEDDED_MODEL = "smollm2"
@@ -70,9 +71,10 @@ def compare(
     deciding_metric(problem.kind, problem.metric)
     store = store or RunStore()
     loaded = _Models(load)
+    passages = OpenPassages()
     try:
         specs = list(techniques) if techniques is not None else default_techniques(problem)
-        planned = _plan(problem, specs, models, question, seed, loaded, watcher or Unwatched())
+        planned = _plan(problem, specs, models, question, seed, loaded, passages, watcher or Unwatched())
         keep_problem(store.home, problem)
         results: dict[int, RunResult] = {}
         # Those that ask no model go first: what is wrong with them is told before minutes or money are spent.
@@ -82,6 +84,7 @@ def compare(
             results[position] = run_result(problem, record, label)
     finally:
         loaded.close()
+        passages.close()
     return Report.build(problem, [results[position] for position in sorted(results)], seed=seed)
 
 
@@ -92,6 +95,7 @@ def _plan(
     question: str | None,
     seed: int,
     loaded: _Models,
+    passages: OpenPassages,
     watcher: Watcher,
 ) -> list[Technique]:
     """The techniques to run, in order; built before the first one starts, so that a misspelt name costs nothing."""
@@ -103,6 +107,7 @@ def _plan(
                 load_model=loaded,
                 model=model,
                 options={"question": question} if question else {},
+                open_passages=passages,
                 progress=watcher.preparing,
             )
             technique = build_technique(spec, context)

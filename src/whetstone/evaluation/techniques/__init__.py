@@ -24,6 +24,7 @@ TECHNIQUES = Registry(
         "lightgbm": f"{_FOLDER}.boosted:BoostedTrees",
         "ask": f"{_FOLDER}.asked:Ask",
         "few-shot": f"{_FOLDER}.asked:FewShot",
+        "retrieved": f"{_FOLDER}.retrieved:Retrieved",
         "guesses": f"{_FOLDER}.guesses:Guesses",
     },
     group="whetstone.techniques",

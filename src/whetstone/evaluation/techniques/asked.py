@@ -11,6 +11,7 @@ from typing import Any, get_args
 from whetstone.embeddings import load_embedder
 from whetstone.embeddings.cache import CachedEmbedder
 from whetstone.errors import ModelError, UsageError
+from whetstone.evaluation.held_out import HeldOut
 from whetstone.evaluation.technique import TechniqueContext, digest
 from whetstone.evaluation.techniques.fitted import no_arguments
 from whetstone.evaluation.techniques.read_answer import read_answer
@@ -23,7 +24,7 @@ from whetstone.types import Case, Message, Options, Prediction, Problem, Reading
 
 _KINDS: tuple[TargetKind, ...] = get_args(TargetKind)
 # Room for the answer and a few words around it; a reply that rambles on would cost time and say nothing more.
-_OPTIONS: Mapping[TargetKind, Options] = {
+OPTIONS: Mapping[TargetKind, Options] = {
     "number": Options(temperature=0, max_tokens=24),
     "label": Options(temperature=0, max_tokens=24),
     "text": Options(temperature=0, max_tokens=512),
@@ -76,7 +77,7 @@ class Ask:
             "technique": self.name,
             "question": self._own_question,
             "templates": {kind: template.digest for kind, template in self._templates.items()},
-            "options": {kind: options.model_dump(exclude_defaults=True) for kind, options in _OPTIONS.items()},
+            "options": {kind: options.model_dump(exclude_defaults=True) for kind, options in OPTIONS.items()},
             "model": asdict(self._model.identity),
             **self._more_identity(),
         }
@@ -98,7 +99,7 @@ class Ask:
 
     def predict(self, cases: Sequence[Case]) -> Iterator[Prediction]:
         questions = self._ask_about(cases)
-        options = _OPTIONS[self._problem.kind]
+        options = OPTIONS[self._problem.kind]
         for index, reply in replies(self._model, [question.messages for question in questions], options):
             yield self._prediction(cases[index], questions[index], reply)
 
@@ -133,16 +134,21 @@ class Ask:
         return [[] for _ in cases]
 
     def _question(self, case: Case, examples: Sequence[Case]) -> _Question:
-        options = _OPTIONS[self._problem.kind]
+        options = OPTIONS[self._problem.kind]
         messages = self._templates[self._problem.kind].messages(
             self._values(case), [(self._values(example), self._written(example)) for example in examples]
         )
+        messages = self._completed(case, messages)
         if isinstance(self._model, RenderingModel):
             prompt = self._model.render(messages, options)
         else:
             prompt = json.dumps(messages, ensure_ascii=False)
         key = digest(prompt, asdict(self._model.identity), options.model_dump(exclude_defaults=True))
         return _Question(messages, prompt, key)
+
+    def _completed(self, case: Case, messages: list[Message]) -> list[Message]:
+        """The conversation about a case with what else a technique puts into it."""
+        return messages
 
     def _values(self, case: Case) -> dict[str, Any]:
         """What a template may use."""
@@ -193,7 +199,8 @@ class FewShot(Ask):
 
     def fit(self, problem: Problem) -> None:
         super().fit(problem)
-        pool = list(problem.train)
+        held_out = HeldOut(problem.test)
+        pool = [case for case in problem.train if not held_out.is_item(case.text)]
         if not pool:
             raise UsageError(
                 f"{self.name} takes examples from the training cases, and {problem.name} has none: use ask"

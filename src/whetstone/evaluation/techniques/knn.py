@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -12,6 +13,7 @@ from whetstone.embeddings import load_embedder
 from whetstone.embeddings.cache import CachedEmbedder
 from whetstone.embeddings.nearest import nearest
 from whetstone.errors import UsageError
+from whetstone.evaluation.held_out import HeldOut
 from whetstone.evaluation.technique import TechniqueContext
 from whetstone.evaluation.techniques.aim import Aim, Floats, centre
 from whetstone.evaluation.techniques.fitted import FittedTechnique, label_targets, number_targets, problem_aim
@@ -39,6 +41,8 @@ class NearestNeighbours(FittedTechnique):
         self._labels: list[str]
 
     def _learn(self, problem: Problem) -> None:
+        held_out = HeldOut(problem.test)  # a test item among the training cases would be its own neighbour
+        problem = replace(problem, train=[case for case in problem.train if not held_out.is_item(case.text)])
         self._aim = problem_aim(problem) if problem.kind == "number" else None
         if self._aim is not None:
             self._numbers = number_targets(problem.train)
