@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from whetstone.errors import ModelFileError
 from whetstone.registry import unknown_name
@@ -71,41 +71,49 @@ def load_tokenizer(source: str) -> Tokenizer:
         ModelConnectionError: it is not on this machine and cannot be downloaded.
         MissingPackageError: an optional package is needed.
     """
-    if source.startswith(_TIKTOKEN):
-        return _tiktoken(source, source.removeprefix(_TIKTOKEN))
-    path = Path(source).expanduser()
-    if source and path.is_dir():
-        return _folder(path, source)
-    if path.is_file() or path.suffix.lower() in (".json", ".model", ".gguf", ".tiktoken"):
-        return _file(path, source)
-    shelf = shelf_folder()
-    if shelf is not None and source and (shelf / source).is_dir():
-        return _folder(shelf / source, source)
-    if ".tiktoken?" in source:
-        return _tiktoken(source, source)
-    if source == DEFAULT:
-        return _gguf(embedded_weights(), source)
-    if source.startswith((".", "/", "~")) or path.is_absolute():
-        raise ModelFileError(f"There is no folder or file {source}")
-    if source in FAMILIES or source.count("/") == 1:
-        return _folder(_hub(source), source)
-    raise unknown_name("tokenizer", source, [DEFAULT, *FAMILIES, "tiktoken:o200k_base"])
+    found = _locate(source)
+    if isinstance(found, _Tiktoken):
+        return _tiktoken(source, found.name)
+    return _folder(found, source) if found.is_dir() else _file(found, source)
 
 
 def folder_of(source: str) -> Path | None:
     """The folder that `load_tokenizer` reads for this source; None where it reads no folder. Raises as it does."""
+    found = _locate(source)
+    if isinstance(found, _Tiktoken):
+        return None
+    if found.is_dir():
+        return found
+    return found.parent if found.name == "tokenizer.json" and found.is_file() else None
+
+
+class _Tiktoken(NamedTuple):
+    """One of OpenAI's encodings, or a file of ranks with the name of one."""
+
+    name: str
+
+
+def _locate(source: str) -> Path | _Tiktoken:
+    """What a source stands for: a folder or file, or one of OpenAI's encodings. Raises as `load_tokenizer`."""
+    if source.startswith(_TIKTOKEN):
+        return _Tiktoken(source.removeprefix(_TIKTOKEN))
     path = Path(source).expanduser()
-    if source and path.is_dir():
+    if source and path.exists():
         return path
-    if path.name == "tokenizer.json" and path.is_file():
-        return path.parent
+    if path.suffix.lower() in (".json", ".model", ".gguf", ".tiktoken"):
+        raise ModelFileError(f"There is no file {path}")
     shelf = shelf_folder()
     if shelf is not None and source and (shelf / source).is_dir():
         return shelf / source
-    hub = not path.suffix and not source.startswith((_TIKTOKEN, ".", "/", "~"))
-    if hub and source != DEFAULT and (source in FAMILIES or source.count("/") == 1):
+    if ".tiktoken?" in source:
+        return _Tiktoken(source)
+    if source == DEFAULT:
+        return embedded_weights()
+    if source.startswith((".", "/", "~")) or path.is_absolute():
+        raise ModelFileError(f"There is no folder or file {source}")
+    if source in FAMILIES or source.count("/") == 1:
         return _hub(source)
-    return None
+    raise unknown_name("tokenizer", source, [DEFAULT, *FAMILIES, "tiktoken:o200k_base"])
 
 
 def shelf_folder() -> Path | None:
@@ -115,8 +123,6 @@ def shelf_folder() -> Path | None:
 
 
 def _file(path: Path, source: str) -> Tokenizer:
-    if not path.is_file():
-        raise ModelFileError(f"There is no file {path}")
     match path.suffix.lower():
         case ".gguf":
             return _gguf(path, source)
