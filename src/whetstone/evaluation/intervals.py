@@ -263,7 +263,7 @@ def _order_statistic(ranked: Floats, quantile: float) -> float:
     return float(ranked[min(max(rank, 1), len(ranked)) - 1])
 
 
-def wilson(successes: int, n: int) -> tuple[float, float]:
+def wilson(successes: float, n: float) -> tuple[float, float]:
     """The score interval of a share (Wilson 1927, JASA 22).
 
     It takes the bootstrap's place for shares, because resampling 250 right answers out of 250 always gives 1.0, as if
