@@ -140,7 +140,7 @@ def test_a_removed_document_is_found_no_more(store: Store) -> None:
 
 def test_a_changed_document_keeps_the_ids_of_the_chunks_that_stayed(store: Store) -> None:
     written(store, {"a.md": ["one", "two", "three"]})
-    one, two, three = _ids(store, "a.md")
+    one, two, _ = _ids(store, "a.md")
     written(store, {"a.md": ["one", "deux", "three"]})
     assert _ids(store, "a.md")[0] == one
     assert two not in _ids(store, "a.md")

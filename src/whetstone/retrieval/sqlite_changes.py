@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from whetstone.errors import StorageError
+from whetstone.retrieval import sqlite_codes
 from whetstone.retrieval.document import Chunk, DocumentRecord
 from whetstone.retrieval.sqlite_keyword import forget_chunks, index_chunks
 from whetstone.retrieval.sqlite_rows import CHUNK, RECORD, chunk_of, chunk_row, record_row
 from whetstone.retrieval.store import Change
-from whetstone.retrieval.vector_index import encoded
 
 _SET_RECORD = ", ".join(f"{column} = ?" for column in RECORD.split(", "))
 _BETWEEN = "\0"  # stands before a path that a document will have, while another may still have it
@@ -39,22 +39,23 @@ def apply_change(connection: sqlite3.Connection, change: Change) -> None:
         connection.execute(f"UPDATE documents SET {_SET_RECORD} WHERE id = ?", values)
     for record, chunks in change.written:
         _write(connection, record, chunks)
-    _drop_vectors(
-        connection, "SELECT id FROM vectors INDEXED BY sqlite_autoindex_vectors_1 EXCEPT SELECT vector FROM chunks"
-    )
+    _drop_vectors(connection)
 
 
 def insert_vectors(
     connection: sqlite3.Connection, embedding: int, hashes: Sequence[bytes], vectors: npt.NDArray[np.float32]
 ) -> None:
     """Keep vectors that are not kept yet, and their codes."""
-    for hash_, vector, code in zip(hashes, vectors.astype("<f4"), encoded(vectors), strict=True):
+    ids, rows = [], []
+    for number, hash_ in enumerate(hashes):
         row = connection.execute(
             "INSERT OR IGNORE INTO vectors (hash, embedding, vector) VALUES (?, ?, ?) RETURNING id",
-            (hash_, embedding, vector.tobytes()),
+            (hash_, embedding, vectors[number].astype("<f4").tobytes()),
         ).fetchone()
         if row:
-            connection.execute("INSERT INTO codes (id, code) VALUES (?, ?)", (row[0], code))
+            ids.append(row[0])
+            rows.append(number)
+    sqlite_codes.pack(connection, ids, vectors[rows])
 
 
 def swap_vectors(connection: sqlite3.Connection, embedding: int) -> None:
@@ -71,14 +72,12 @@ def swap_vectors(connection: sqlite3.Connection, embedding: int) -> None:
     missing = connection.execute("SELECT count(*) FROM chunks WHERE vector = 0").fetchone()[0]
     if missing:
         raise StorageError(f"{missing} chunks have no new vector; the old vectors are kept")
-    _drop_vectors(
-        connection, "SELECT id FROM vectors INDEXED BY sqlite_autoindex_vectors_1 EXCEPT SELECT vector FROM chunks"
-    )
+    _drop_vectors(connection)
 
 
 def clear(connection: sqlite3.Connection) -> None:
     """Remove everything but the numbers that were given out."""
-    for table in ("header", "documents", "chunks", "vectors", "codes"):
+    for table in ("header", "documents", "chunks", "vectors", "packs", "dropped_codes"):
         connection.execute(f"DELETE FROM {table}")
     connection.execute("INSERT INTO keyword (keyword) VALUES ('delete-all')")
 
@@ -141,7 +140,10 @@ def _remove_chunks(connection: sqlite3.Connection, rows: Collection[tuple[int, t
     connection.executemany("DELETE FROM chunks WHERE id = ?", ((id_,) for id_, _ in rows))
 
 
-def _drop_vectors(connection: sqlite3.Connection, ids: str) -> None:
-    found = connection.execute(ids).fetchall()
-    connection.executemany("DELETE FROM codes WHERE id = ?", found)
-    connection.executemany("DELETE FROM vectors WHERE id = ?", found)
+def _drop_vectors(connection: sqlite3.Connection) -> None:
+    """Drop the vectors that no chunk has; all others are found from now on."""
+    all_ids = "SELECT id FROM vectors INDEXED BY sqlite_autoindex_vectors_1"  # not by the table, which is large
+    ids = [id_ for (id_,) in connection.execute(f"{all_ids} EXCEPT SELECT vector FROM chunks")]
+    connection.executemany("DELETE FROM vectors WHERE id = ?", ((id_,) for id_ in ids))
+    sqlite_codes.drop(connection, ids)
+    connection.execute("UPDATE header SET last_vector = (SELECT coalesce(max(id), 0) FROM vectors)")

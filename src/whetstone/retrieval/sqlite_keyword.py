@@ -15,8 +15,8 @@ import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 
 from whetstone.retrieval import terms
-from whetstone.retrieval.document import Chunk, Filter
-from whetstone.retrieval.sqlite_filter import documents_that_pass
+from whetstone.retrieval.document import Chunk
+from whetstone.retrieval.sqlite_passing import Passing
 from whetstone.retrieval.sqlite_rows import CHUNK, chunk_of
 from whetstone.retrieval.store import Match
 
@@ -48,31 +48,26 @@ def frequencies(connection: sqlite3.Connection, asked: Sequence[str]) -> list[in
     ]
 
 
-def search(connection: sqlite3.Connection, asked: Sequence[str], k: int, where: Filter) -> list[Match]:
-    """See `Store.keyword`, for terms as `terms.query_terms` gives them."""
+def search(connection: sqlite3.Connection, asked: Sequence[str], k: int, among: Passing | None) -> list[Match]:
+    """See `Store.keyword`: `asked` as `terms.query_terms` gives it, `among` what may be found (None: everything)."""
     counts = dict(zip(asked, frequencies(connection, asked), strict=True))
     known = sorted((term for term in asked if counts[term]), key=lambda term: counts[term])[:_MOST_TERMS]
     if not known or k <= 0:
         return []
-    passing = _passing(connection, where)
+    if among is None:
+        passing = int(connection.execute("SELECT count(*) FROM chunks").fetchone()[0])
+    else:
+        passing = among.chunks
+        connection.create_function("passes", 1, among.__contains__)
     needed, helpful = (known, []) if passing <= _MOST_SCORED else _chosen(known, counts, passing)
-    scores = _scores(connection, _any(needed), 4 * _MOST_SCORED, k, where)
+    scores = _scores(connection, _any(needed), 4 * _MOST_SCORED, k, among)
     if helpful:
         # All that holds a needed term has its whole score now: what is not in this list holds no helpful one.
         both = f"({_any(needed)}) AND ({_any(helpful)})"
-        scores |= _scores(connection, both, 4 * _MOST_SCORED, k, where)
+        scores |= _scores(connection, both, 4 * _MOST_SCORED, k, among)
     if len(scores) < k and needed != known:
-        scores |= _scores(connection, _any(known), _MOST_SCORED, k, where)
+        scores |= _scores(connection, _any(known), _MOST_SCORED, k, among)
     return sorted((Match(*pair) for pair in scores.items()), key=lambda match: (-match.score, match.id))[:k]
-
-
-def _passing(connection: sqlite3.Connection, where: Filter) -> int:
-    """How many chunks may be found."""
-    if not where:
-        return int(connection.execute("SELECT count(*) FROM chunks").fetchone()[0])
-    documents, values = documents_that_pass(where)
-    query = f"SELECT count(*) FROM chunks WHERE document IN ({documents})"
-    return int(connection.execute(query, values).fetchone()[0])
 
 
 def _chosen(known: list[str], counts: Mapping[str, int], total: int) -> tuple[list[str], list[str]]:
@@ -93,16 +88,13 @@ def _chosen(known: list[str], counts: Mapping[str, int], total: int) -> tuple[li
 
 
 def _scores(
-    connection: sqlite3.Connection, expression: str, most_scored: int, k: int, where: Filter
+    connection: sqlite3.Connection, expression: str, most_scored: int, k: int, among: Passing | None
 ) -> dict[int, float]:
     """The `k` best of the first `most_scored` chunks that an expression finds."""
-    documents, values = documents_that_pass(where)
-    # With a plus, as SQLite would search anew for each id otherwise.
-    condition = f"AND +rowid IN (SELECT id FROM chunks WHERE document IN ({documents}))" if where else ""
     rows = connection.execute(
-        "SELECT id, score FROM (SELECT rowid AS id, -bm25(keyword) AS score FROM keyword"
-        f" WHERE keyword MATCH ? {condition} LIMIT ?) ORDER BY score DESC, id LIMIT ?",
-        (expression, *(values if where else ()), most_scored, k),
+        "SELECT id, score FROM (SELECT rowid AS id, -bm25(keyword) AS score FROM keyword WHERE keyword MATCH ?"
+        f" {'' if among is None else 'AND passes(rowid)'} LIMIT ?) ORDER BY score DESC, id LIMIT ?",
+        (expression, most_scored, k),
     )
     return dict(rows.fetchall())
 

@@ -20,6 +20,7 @@ from whetstone.retrieval.sqlite_changes import apply_change, clear, insert_vecto
 from whetstone.retrieval.sqlite_faults import faults_of
 from whetstone.retrieval.sqlite_file import SqliteFile, is_damage
 from whetstone.retrieval.sqlite_lock import lock_files, syncing
+from whetstone.retrieval.sqlite_passing import Filters, Passing
 from whetstone.retrieval.sqlite_rows import RECORD, record_of, stored_chunks
 from whetstone.retrieval.sqlite_vectors import Vectors
 from whetstone.retrieval.store import Change, Fault, Header, Match
@@ -40,6 +41,7 @@ class SqliteStore:
         self.file = file
         self._sqlite = SqliteFile(file, wait)
         self._vectors = Vectors()
+        self._filters = Filters()
 
     @property
     def name(self) -> str:
@@ -121,7 +123,7 @@ class SqliteStore:
 
     def dense(self, vector: npt.NDArray[np.float32], k: int, where: Filter = EVERYTHING) -> list[Match]:
         with self._sqlite.reading() as connection:
-            return self._vectors.search(connection, vector, k, where)
+            return self._vectors.search(connection, vector, k, self._passing(connection, where))
 
     def cosines(self, vector: npt.NDArray[np.float32], ids: Sequence[int]) -> list[float]:
         query = vector.astype(np.float64)
@@ -134,12 +136,11 @@ class SqliteStore:
     def keyword(self, text: str, k: int, where: Filter = EVERYTHING) -> list[Match]:
         asked = terms.query_terms(text)
         with self._sqlite.reading() as connection:
-            outdated = sqlite_keyword.is_outdated(connection)
-            if not outdated:
-                return sqlite_keyword.search(connection, asked, k, where)
+            if not sqlite_keyword.is_outdated(connection):
+                return sqlite_keyword.search(connection, asked, k, self._passing(connection, where))
         with self._sqlite.changing() as connection:  # once after an update of this program
             sqlite_keyword.bring_up_to_date(connection)
-            return sqlite_keyword.search(connection, asked, k, where)
+            return sqlite_keyword.search(connection, asked, k, self._passing(connection, where))
 
     def document_frequency(self, terms: Sequence[str]) -> list[int]:
         with self._sqlite.reading() as connection:
@@ -172,6 +173,9 @@ class SqliteStore:
     def close(self) -> None:
         self._sqlite.close()
 
+    def _passing(self, connection: sqlite3.Connection, where: Filter) -> Passing | None:
+        return self._filters.passing(connection, where) if where else None
+
     def _must(self, header: Header | None) -> Header:
         if header is None:
             raise StorageError(f"There is no knowledge base {self.file}: make it with `whet kb sync FOLDER`")
@@ -188,10 +192,9 @@ def _embedding(connection: sqlite3.Connection) -> int:
 
 
 def _write_header(connection: sqlite3.Connection, header: Header) -> None:
-    values = dataclasses.astuple(header)
-    row = connection.execute("SELECT token, terms, embedding FROM header").fetchone()
-    kept = row or (secrets.token_hex(8), terms.VERSION, 0)
     connection.execute(
-        f"INSERT OR REPLACE INTO header (id, token, terms, embedding, {_HEADER}) VALUES (1{', ?' * (3 + len(values))})",
-        (*kept, *values),
+        "INSERT OR IGNORE INTO header VALUES (1, ?, ?, 0, 0, 0, '', '', '', 0, '', 0, 0)",
+        (secrets.token_hex(8), terms.VERSION),
     )
+    columns = ", ".join(f"{column} = ?" for column in _HEADER.split(", "))
+    connection.execute(f"UPDATE header SET {columns}", dataclasses.astuple(header))

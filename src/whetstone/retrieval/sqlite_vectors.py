@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from whetstone.retrieval.document import Filter
-from whetstone.retrieval.sqlite_filter import documents_that_pass
+from whetstone.retrieval import sqlite_codes
+from whetstone.retrieval.sqlite_passing import Passing
 from whetstone.retrieval.store import Match
 from whetstone.retrieval.vector_index import Ids, VectorIndex
 
@@ -21,28 +21,23 @@ class Vectors:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._state: tuple[str, int] | None = None
+        self._packing: list[object] = []  # while it stays the same, an id names the same vector
+        self._state = -1
         self._index = VectorIndex.empty(0)
 
     def search(
-        self, connection: sqlite3.Connection, query: npt.NDArray[np.float32], k: int, where: Filter
+        self, connection: sqlite3.Connection, query: npt.NDArray[np.float32], k: int, among: Passing | None
     ) -> list[Match]:
-        """See `Store.dense`."""
-        passing, values = documents_that_pass(where)
-        condition = f"document IN ({passing})" if where else "1"
-        among = None
-        if where:
-            among = _ids(connection, f"SELECT DISTINCT vector FROM chunks WHERE {condition} ORDER BY vector", values)
-        candidates = self.index(connection).candidates(query, k, among)
+        """See `Store.dense`; `among` holds what may be found, None for everything."""
+        candidates = self.index(connection).candidates(query, k, None if among is None else among.vectors)
         cosines = _cosines(connection, query, candidates)
         # A vector may belong to several chunks, but each has one at least: the k best vectors are enough.
         best = sorted(cosines.values(), reverse=True)[:k]
         best_vectors = json.dumps([id_ for id_, cosine in cosines.items() if best and cosine >= best[-1]])
         chunks = connection.execute(
-            f"SELECT id, vector FROM chunks WHERE vector IN (SELECT value FROM json_each(?)) AND {condition}",
-            (best_vectors, *(values if where else ())),
+            "SELECT id, vector FROM chunks WHERE vector IN (SELECT value FROM json_each(?))", (best_vectors,)
         )
-        matches = [Match(id_, cosines[vector]) for id_, vector in chunks]
+        matches = [Match(id_, cosines[vector]) for id_, vector in chunks if among is None or id_ in among]
         return sorted(matches, key=lambda match: (-match.score, match.id))[:k]
 
     def of_chunks(self, connection: sqlite3.Connection, ids: Sequence[int]) -> npt.NDArray[np.float32]:
@@ -61,24 +56,16 @@ class Vectors:
 
     def index(self, connection: sqlite3.Connection) -> VectorIndex:
         """The codes of the state that the connection sees; only what changed is read."""
-        token, state, dimension = connection.execute("SELECT token, state, dimension FROM header").fetchone()
+        header = "SELECT token, packing, dimension, state, last_vector FROM header"
+        *packing, state, last = connection.execute(header).fetchone()
         with self._lock:
-            if self._state == (token, state):
-                return self._index
-            before = self._index
-            same = self._state is not None and self._state[0] == token and before.codes.shape[1] == 4 + dimension
-            if not same:
-                before = VectorIndex.empty(dimension)
-            ids = _ids(connection, "SELECT DISTINCT vector FROM chunks ORDER BY vector", ())
-            new = ids[~np.isin(ids, before.ids, assume_unique=True)]
-            first = int(new[0]) if len(new) else 1 << 62
-            rows = connection.execute("SELECT id, code FROM codes WHERE id >= ? ORDER BY id", (first,))
-            self._index, self._state = before.changed(ids, rows), (token, state)
+            if (self._packing, self._state) != (packing, state):
+                before = self._index if self._packing == packing else VectorIndex.empty(packing[-1])
+                after = int(before.ids[-1]) if len(before.ids) else 0
+                new = sqlite_codes.read(connection, after, last, packing[-1])
+                self._index = before.changed(sqlite_codes.dropped(connection), *new)
+                self._packing, self._state = packing, state
             return self._index
-
-
-def _ids(connection: sqlite3.Connection, query: str, values: Sequence[str]) -> Ids:
-    return np.fromiter((id_ for (id_,) in connection.execute(query, values)), np.int64)
 
 
 def _cosines(connection: sqlite3.Connection, query: npt.NDArray[np.float32], ids: Ids) -> dict[int, float]:

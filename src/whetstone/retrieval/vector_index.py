@@ -5,8 +5,6 @@ TODO figures
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numkong
@@ -14,20 +12,20 @@ import numpy as np
 import numpy.typing as npt
 
 Ids = npt.NDArray[np.int64]
+Codes = npt.NDArray[np.int8]
 
 _BLOCK = 1 << 16  # rows scanned at once: numkong holds Python's lock meanwhile, here for 2 ms
 _DEVIATIONS = 8  # of the error of a cosine: beyond it nothing is expected in a million searches
 
 
-def encoded(vectors: npt.NDArray[np.float32]) -> list[bytes]:
-    """Each vector as a float32 scale and an int8 for each dimension: value = scale x int8.
+def encoded(vectors: npt.NDArray[np.float32]) -> Codes:
+    """Each vector as a float32 scale and an int8 for each dimension, shape (n, 4 + dimension): value = scale x int8.
 
     Each has its own scale, so that a vector's code depends on nothing else.
     """
     scales = np.abs(vectors).max(axis=1, keepdims=True) / np.float32(127)
     codes = np.rint(vectors / scales).astype(np.int8)
-    joined = np.concatenate([scales.astype("<f4").view(np.int8).reshape(len(vectors), 4), codes], axis=1)
-    return [row.tobytes() for row in joined]
+    return np.concatenate([scales.astype("<f4").view(np.int8).reshape(len(vectors), 4), codes], axis=1)
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,7 @@ class VectorIndex:
     """
 
     ids: Ids
-    codes: npt.NDArray[np.int8]
+    codes: Codes
     scales: npt.NDArray[np.float32] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -52,50 +50,30 @@ class VectorIndex:
         """The index of no vectors."""
         return cls(np.empty(0, np.int64), np.empty((0, 4 + dimension), np.int8))
 
-    def changed(self, ids: Ids, codes: Iterable[tuple[int, bytes]]) -> VectorIndex:
-        """The index of another state, in which a vector of the same id is the same vector.
-
-        Args:
-            ids: of its vectors, ascending.
-            codes: id and code, ascending, at least of those ids that are not here; other ids are passed over.
-
-        Raises:
-            ValueError: an id without a code, or with one of another length.
-        """
-        kept = np.isin(self.ids, ids, assume_unique=True)
-        made = np.empty((len(ids), self.codes.shape[1]), np.int8)
-        made[np.searchsorted(ids, self.ids[kept])] = self.codes[kept]
-        missing = np.ones(len(ids), bool)
-        missing[np.searchsorted(ids, self.ids[kept])] = False
-        rows = iter(codes)
-        while block := list(itertools.islice(rows, 4096)):
-            found = np.fromiter((id_ for id_, _ in block), np.int64, len(block))
-            part = np.frombuffer(b"".join(code for _, code in block), np.int8).reshape(len(block), -1)
-            wanted = np.isin(found, ids, assume_unique=True)
-            at = np.searchsorted(ids, found[wanted])
-            made[at] = part[wanted]
-            missing[at] = False
-        if missing.any():
-            raise ValueError(f"{missing.sum()} vectors have no code")
-        return VectorIndex(ids, made)
+    def changed(self, dropped: Ids, ids: Ids, codes: Codes) -> VectorIndex:
+        """The index without the vectors `dropped`, and with others, whose ids ascend and are higher than all here."""
+        kept = ~np.isin(self.ids, dropped, assume_unique=True)
+        if not kept.any():
+            return VectorIndex(ids, codes)
+        if kept.all() and not len(ids):
+            return self
+        return VectorIndex(np.concatenate([self.ids[kept], ids]), np.concatenate([self.codes[kept], codes]))
 
     def candidates(self, query: npt.NDArray[np.float32], k: int, among: Ids | None = None) -> Ids:
         """Ids among which the `k` vectors of highest cosine to a query of length 1 are, with all that tie with them.
 
         Args:
-            among: consider only these, ascending; all without it.
+            among: consider only these, ascending, all of them known here; None for all.
         """
-        rows = None
-        if among is not None:
-            rows = np.flatnonzero(np.isin(self.ids, among, assume_unique=True))
+        rows = None if among is None else np.searchsorted(self.ids, among)
         ids = self.ids if rows is None else self.ids[rows]
         if k >= len(ids):
             return ids
         if k <= 0:
             return ids[:0]
-        (code,) = encoded(query[None])
-        scale = np.frombuffer(code, "<f4", 1)[0]
-        cosines = self._products(np.frombuffer(code, np.int8)[4:])
+        code = encoded(query[None])
+        scale = code[0, :4].copy().view("<f4")[0]
+        cosines = self._products(code[:, 4:])
         cosines *= self.scales
         cosines *= scale
         if rows is not None:
@@ -106,9 +84,9 @@ class VectorIndex:
         least = np.partition(cosines, len(cosines) - k)[len(cosines) - k] - _DEVIATIONS * deviation
         return ids[np.flatnonzero(cosines >= least)]
 
-    def _products(self, code: npt.NDArray[np.int8]) -> npt.NDArray[np.float32]:
+    def _products(self, code: Codes) -> npt.NDArray[np.float32]:
         products: npt.NDArray[np.float32] = np.empty((1, len(self.ids)), np.float32)
         for start in range(0, len(self.ids), _BLOCK):
             block = self.codes[start : start + _BLOCK, 4:]
-            numkong.cdist(code[None], block, metric="dot", out=products[:, start : start + _BLOCK])
+            numkong.cdist(code, block, metric="dot", out=products[:, start : start + _BLOCK])
         return products.reshape(-1)
