@@ -127,7 +127,7 @@ class PostgresBase:
         for last in (False, True):
             try:
                 with self.reading() as (cursor, base):
-                    return work(cursor, _there(base, self.name, self.database.name))
+                    return work(cursor, self.there(base))
             except StorageError as error:
                 # Another embedder's vectors were swapped in after the header was read: their table has a new name.
                 if last or sqlstate(error) not in ("42P01", "3F000"):
@@ -159,7 +159,19 @@ class PostgresBase:
         """
         with self.database.driver() as connection, connection.transaction(), connection.cursor() as cursor:
             connection.prepare_threshold = None
-            yield cursor, _there(read_base(cursor, self.name, lock=True), self.name, self.database.name)
+            yield cursor, self.there(read_base(cursor, self.name, lock=True))
+
+    def there(self, base: Base | None) -> Base:
+        """The knowledge base, which must be there.
+
+        Raises:
+            StorageError: it is not.
+        """
+        if base is None:
+            raise StorageError(
+                f"There is no knowledge base {self.name} in {self.database.name}: make it with `whet kb sync FOLDER`"
+            )
+        return base
 
     def make(self, header: Header) -> None:
         """Make an empty knowledge base in place of what is there. Ids of chunks go on from where they were.
@@ -267,9 +279,3 @@ def _header_values(header: Header) -> tuple[Any, ...]:
         header.synced,
         header.state,
     )
-
-
-def _there(base: Base | None, name: str, where: str) -> Base:
-    if base is None:
-        raise StorageError(f"There is no knowledge base {name} in {where}: make it with `whet kb sync FOLDER`")
-    return base

@@ -10,6 +10,8 @@ from whetstone.retrieval.postgres_base import Base, Cursor
 from whetstone.retrieval.sqlite_filter import metadata_text
 from whetstone.storage.columns import escaped
 
+_ANY = r"(?:\U0000001a.{4}|.)"  # one character, as `escaped` wrote it
+
 
 def documents_that_pass(cursor: Cursor, base: Base, where: Filter) -> tuple[list[int], int]:
     """The ids of the documents that pass, and how many chunks they have."""
@@ -36,7 +38,7 @@ def path_pattern(pattern: str) -> str:
         if character == "*":
             parts.append(".*")
         elif character == "?":
-            parts.append(".")
+            parts.append(_ANY)
         elif character == "[":
             negated = pattern[at : at + 1] in ("!", "^")
             end = pattern.find("]", at + 1 + negated)  # a "]" that comes first is one of the set
@@ -55,7 +57,7 @@ def _set(members: str, negated: bool) -> str:
     # A range that ends before it begins holds nothing; PostgreSQL would refuse it.
     kept = [_literal(one) if one else f"{_literal(a)}-{_literal(b)}" for a, b, one in spans if one or a <= b]
     if not kept:
-        return "." if negated else "(?!)"
+        return _ANY if negated else "(?!)"
     return f"[{'^' if negated else ''}{''.join(kept)}]"
 
 

@@ -16,8 +16,8 @@ INDEX_FROM = 20_000  # vectors; fewer are compared one by one, all of them
 MOST_DIMENSIONS = 2000  # that pgvector's HNSW takes; longer vectors are compared one by one
 _SELECTIVE = 20_000  # chunks; a filter that lets fewer through is answered by comparing those
 
-_BUILD = "m = 16, ef_construction = 100"
-_EF_SEARCH = 200
+_BUILD = "m = 16, ef_construction = 200"
+_EF_SEARCH = 400
 _TEXT_PRECISION = 9  # digits that tell every float32
 
 
