@@ -81,9 +81,9 @@ def test_two_families_are_told_apart_on_one_conversation(folder: Path, talk: Pat
     ("content", "part"),
     [
         ("{", "no JSON"),
-        ("3", "holds no messages"),
-        ('[{"content": "x"}]', "message 0 has no role"),
-        ('{"messages": [{"role": "user", "content": "x"}], "tools": "look"}', "tools is no list"),
+        ("3", "there are no messages"),
+        ('[{"content": "x"}]', "message 1 has no role"),
+        ('{"messages": [{"role": "user", "content": "x"}], "tools": "look"}', "the tools are no list"),
     ],
 )
 def test_what_is_no_conversation_is_said_in_a_sentence(folder: Path, tmp_path: Path, content: str, part: str) -> None:

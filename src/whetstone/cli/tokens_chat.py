@@ -59,13 +59,14 @@ def chat(
 
     Text in a message that spells a control token stays text, and is marked.
     """
+    from whetstone.tokens.conversation_json import read_conversation
     from whetstone.tokens.sources import load_tokenizer
 
     loaded = load_tokenizer(tokenizer)
     if jsonl:
         _lines(file, loaded)
         return
-    asked = _conversation(_read(file), file)
+    asked = read_conversation(_read(file), file)
     asked.setdefault("add_generation_prompt", generation_prompt)
     rendered = _render(loaded, asked)
     if text:
@@ -96,24 +97,6 @@ def _read(file: str) -> str:
         raise DataError(f"{file} is no UTF-8 text; name a JSON file with messages") from None
 
 
-def _conversation(text: str, where: str) -> dict[str, Any]:
-    """The messages, and what goes with them."""
-    try:
-        data = json.loads(text)
-    except ValueError as error:
-        raise DataError(f"{where}: no JSON: {error}") from None
-    asked = {"messages": data} if isinstance(data, list) else data
-    if not isinstance(asked, dict) or not isinstance(asked.get("messages"), list):
-        raise DataError(f"{where}: holds no messages; write a list of them, or an object with `messages`")
-    for number, message in enumerate(asked["messages"]):
-        if not isinstance(message, dict) or not isinstance(message.get("role"), str):
-            raise DataError(f"{where}: message {number} has no role: {json.dumps(message)[:80]}")
-    tools = asked.get("tools")
-    if tools is not None and not (isinstance(tools, list) and all(isinstance(tool, dict) for tool in tools)):
-        raise DataError(f"{where}: tools is no list of JSON schemas")
-    return asked
-
-
 def read_json_lines(file: str) -> Iterator[tuple[int, dict[str, Any]]]:
     """`(line number, object)` of a JSONL file.
 
@@ -133,12 +116,14 @@ def read_json_lines(file: str) -> Iterator[tuple[int, dict[str, Any]]]:
 
 def _lines(file: str, tokenizer: Tokenizer) -> None:
     """One line out for each line in; what cannot be rendered says why, and the exit code tells that there was one."""
+    from whetstone.tokens.conversation_json import read_conversation
+
     failed = 0
     for number, line in enumerate(_read(file).split("\n"), 1):
         if not line.strip():
             continue
         try:
-            rendered = _render(tokenizer, _conversation(line, f"{file}, line {number}"))
+            rendered = _render(tokenizer, read_conversation(line, f"{file}, line {number}"))
             made: dict[str, Any] = {"text": rendered.text, "ids": rendered.ids}
         except WhetstoneError as error:
             failed += 1

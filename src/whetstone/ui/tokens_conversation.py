@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import SequenceMatcher
 from html import escape
@@ -10,6 +9,7 @@ from typing import Any
 
 from whetstone.errors import DataError, WhetstoneError
 from whetstone.tokens.chat import RenderedChat, render_chat
+from whetstone.tokens.conversation_json import read_conversation
 from whetstone.tokens.pieces import visible_text
 from whetstone.tokens.spans import MEANINGS
 from whetstone.tokens.tokenizer import Encoding, Tokenizer
@@ -23,39 +23,10 @@ _PASTED = 5
 
 
 def conversation_of(text: str, tools: str = "") -> dict[str, Any]:
-    """Messages and what goes with them, from the JSON that a person typed.
-
-    Args:
-        text: a list of messages, or an object with `messages`, and further variables of the template.
-        tools: a list of tools; "" for none.
-
-    Raises:
-        DataError: it is no such JSON; the sentence says where.
-    """
+    """Messages and what goes with them, from the JSON that a person typed: as `read_conversation`, if not too long."""
     if len(text) + len(tools) > MOST_CHARACTERS:
         raise DataError(f"the conversation has over {MOST_CHARACTERS:,} characters: use `whet tokens chat FILE`")
-    data = _json(text, "the conversation")
-    asked = {"messages": data} if isinstance(data, list) else data
-    if not isinstance(asked, dict) or not isinstance(asked.get("messages"), list):
-        raise DataError("there are no messages: write a list of them, or an object with `messages`")
-    for number, message in enumerate(asked["messages"], 1):
-        if not isinstance(message, dict) or not isinstance(message.get("role"), str):
-            raise DataError(f"message {number} has no role: {json.dumps(message)[:80]}")
-    if tools.strip():
-        asked["tools"] = _json(tools, "the tools")
-    listed = asked.get("tools")
-    if listed is not None and not (isinstance(listed, list) and all(isinstance(tool, dict) for tool in listed)):
-        raise DataError("the tools are no list of JSON schemas: write [{…}, …]")
-    return asked
-
-
-def _json(text: str, what: str) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise DataError(f"{what} is no JSON: {error.msg} in line {error.lineno}, column {error.colno}") from None
-    except RecursionError:
-        raise DataError(f"{what} is nested too deeply") from None
+    return read_conversation(text, tools=tools)
 
 
 def render(tokenizer: Tokenizer, asked: Mapping[str, Any]) -> RenderedChat:
