@@ -36,7 +36,7 @@ class Query:
         text: the question.
         vector: of length 1; None where only words are looked for.
         rarity: weight of each term that the knowledge base has, the rarest first.
-        words: what the keyword list is asked for; "" where no term is known.
+        words: what the keyword list is asked for, as it stands in the question; "" where no term is known.
     """
 
     text: str
@@ -65,11 +65,8 @@ def analysed(store: Store, embedder: Callable[[], Embedder] | None, question: st
     rarest = sorted(rarity, key=lambda term: -rarity[term])[:_MOST_TERMS]
     chunks_with = dict(zip(terms, frequencies, strict=True))
     reached = accumulate(chunks_with[term] for term in rarest)
-    words = [
-        term
-        for number, (term, seen) in enumerate(zip(rarest, reached, strict=True))
-        if seen <= _MOST_SEEN or not number
-    ]
+    wanted = {term for term, seen in zip(rarest, reached, strict=True) if seen <= _MOST_SEEN} or set(rarest[:1])
+    words = [word for word in dict.fromkeys(question.split()) if not wanted.isdisjoint(query_terms(word))]
     vector = _vector(embedder(), question) if embedder is not None else None
     return Query(question, vector, {term: rarity[term] for term in rarest}, " ".join(words))
 
