@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
-
 _BY_SUFFIX = {
     "markdown": "md markdown mdown mkd qmd rmd",
     "text": "txt text log rst adoc asciidoc org tex srt vtt",
@@ -31,13 +29,14 @@ _CODE_NAMES = {"makefile", "dockerfile", "jenkinsfile", "rakefile", "gemfile", "
 
 def kind_of(path: str) -> str | None:
     """ "markdown", "text", "html", "pdf", "docx", "pptx", "xlsx", "csv", "json", "jsonl", "eml", "code"; else None."""
-    name = PurePosixPath(path).name.lower()
     suffix = type_of(path)
     if suffix:
         return _KINDS.get(suffix)
+    name = path.rpartition("/")[2].lower()
     return "text" if name in _NAMES else "code" if name in _CODE_NAMES else None
 
 
 def type_of(path: str) -> str:
     """The suffix in lower case, without its dot; "" without one."""
-    return PurePosixPath(path).suffix.lower().removeprefix(".")
+    stem, _, suffix = path.rpartition("/")[2].rpartition(".")
+    return suffix.lower() if stem else ""
