@@ -147,7 +147,8 @@ def sync(
         if just_made is not None:  # vectors that were there may be wrong: they are made anew too
             header, more = replace_all_vectors(store, header, base.embedder, engine, told, just_made)
             embedded += more
-        return _result(store, planned, intake, embedded, time.perf_counter() - began, header)
+        now = manifest if header == base.header else store.manifest()
+        return _result(now, planned, intake, embedded, time.perf_counter() - began, header)
 
 
 def _embed(store: Store, base: Base, intake: Intake, engine: Engine, told: Told, just_made: set[bytes] | None) -> int:
@@ -202,8 +203,14 @@ def _apply(store: Store, base: Base, planned: Plan, intake: Intake, written: Chu
     return store.apply(change, replace(base.agreed, synced=time.time()))
 
 
-def _result(store: Store, planned: Plan, intake: Intake, embedded: int, seconds: float, header: Header) -> SyncResult:
-    now = store.manifest()
+def _result(
+    now: Mapping[str, DocumentRecord],
+    planned: Plan,
+    intake: Intake,
+    embedded: int,
+    seconds: float,
+    header: Header,
+) -> SyncResult:
     changes = [
         *(DocumentChange(path, "removed", planned.skipped.get(path, "")) for path in planned.removed),
         *(DocumentChange(path, "removed") for path in intake.vanished if path in intake.known),
