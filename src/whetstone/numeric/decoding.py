@@ -70,6 +70,7 @@ class NumberDecoder:
         self._grid = grid
         self._unit = unit
         self._trie: NumberTrie | None = None
+        self._single = False
         needed = {"generate": CompletionModel, "course": CompletionModel}.get(decoder, LogitModel)
         if not isinstance(model, needed):
             raise UsageError(f"{model.identity.spec} cannot be read by {decoder}: take a local model (gguf:, hf:)")
