@@ -2,7 +2,8 @@
 
 Each list is brought to 0..1 and the weighted sum is taken: Bruch et al. (2023, "An analysis of fusion functions for
 hybrid retrieval") found such a sum better than reciprocal ranks (Cormack et al. 2009), and so did we. Measured with
-packaged MiniLM on 100 questions about 76 documents, ten passages of at most 4,000 characters in all, MRR and nDCG:
+packaged MiniLM on 100 questions about 76 documents, ten passages of at most 4,000 characters in all, 50 candidates
+of each list, MRR and nDCG:
 
     dense alone                0.850  0.836
     BM25 alone                 0.863  0.857
