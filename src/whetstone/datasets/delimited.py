@@ -15,7 +15,8 @@ from operator import itemgetter
 
 import polars as pl
 
-from whetstone.datasets.gathering import Choose, Numbered, gather
+from whetstone.datasets.cells import stack
+from whetstone.datasets.gathering import Choose, Numbered, batches
 from whetstone.datasets.rejects import Rejects
 from whetstone.errors import DataError
 
@@ -39,6 +40,22 @@ def read_delimited(text: Iterable[str], separator: str | None, choose: Choose, r
     Raises:
         DataError: no header, no rows, a column twice, or JSON instead.
     """
+    frames = list(delimited_batches(text, separator, choose, rejects))
+    if not frames:
+        if rejects:
+            rejects.refuse_most(len(rejects))
+        raise DataError(f"{rejects.source} has a header and no rows; it needs one row per case below the header")
+    return stack(frames)
+
+
+def delimited_batches(
+    text: Iterable[str], separator: str | None, choose: Choose, rejects: Rejects
+) -> Iterator[pl.DataFrame]:
+    """The same as frames of 10,000 rows, holding one at a time; no frame where there are no rows.
+
+    Raises:
+        DataError: no header, a column twice, or JSON instead.
+    """
     lines = _Lines(text)
     header_text = lines.peek()
     if header_text is None:
@@ -48,12 +65,7 @@ def read_delimited(text: Iterable[str], separator: str | None, choose: Choose, r
     with _long_fields():
         reader = csv.reader(lines, delimiter=separator, strict=True)
         header = _header(reader, lines, rejects.source)
-        frame = gather(_records(reader, lines, len(header), rejects), lambda _: header, _picker(header), choose)
-    if frame is None:
-        if rejects:
-            rejects.refuse_most(len(rejects))
-        raise DataError(f"{rejects.source} has a header and no rows; it needs one row per case below the header")
-    return frame
+        yield from batches(_records(reader, lines, len(header), rejects), lambda _: header, _picker(header), choose)
 
 
 class _Lines:

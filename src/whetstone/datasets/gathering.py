@@ -30,7 +30,18 @@ def gather(
     picker: Callable[[list[str]], Callable[[R], Sequence[Any]]],
     choose: Choose,
 ) -> pl.DataFrame | None:
-    """A frame of the chosen columns with `ROW` and `LINE`; None where there are no records.
+    """All batches as one frame; None where there are no records. The arguments are those of `batches`."""
+    frames = list(batches(records, names, picker, choose))
+    return stack(frames) if frames else None
+
+
+def batches(
+    records: Iterator[Numbered[R]],
+    names: Callable[[Sequence[R]], list[str]],
+    picker: Callable[[list[str]], Callable[[R], Sequence[Any]]],
+    choose: Choose,
+) -> Iterator[pl.DataFrame]:
+    """Frames of `SAMPLE_ROWS` records, each with the chosen columns, `ROW` and `LINE`.
 
     Args:
         records: in file order.
@@ -40,15 +51,14 @@ def gather(
     """
     first = list(islice(records, SAMPLE_ROWS))
     if not first:
-        return None
+        return
     every = names([record for _, _, record in first])
     kept = choose(_frame(first, every, picker(every)).drop(ROW, LINE))
     pick = picker(kept)
-    frames = [_frame(first, kept, pick)]
+    yield _frame(first, kept, pick)
     del first
     while batch := list(islice(records, SAMPLE_ROWS)):
-        frames.append(_frame(batch, kept, pick))
-    return stack(frames)
+        yield _frame(batch, kept, pick)
 
 
 def _frame(batch: Sequence[Numbered[R]], names: list[str], pick: Callable[[R], Sequence[Any]]) -> pl.DataFrame:

@@ -35,7 +35,7 @@ def read_json_lines(text: io.TextIOBase, choose: Choose, rejects: Rejects) -> pl
     Raises:
         DataError: no rows.
     """
-    return _gathered(_lines(text, rejects), choose, rejects)
+    return _gathered(json_lines(text, rejects), choose, rejects)
 
 
 def read_json(text: io.TextIOBase, choose: Choose, rejects: Rejects) -> pl.DataFrame:
@@ -44,13 +44,7 @@ def read_json(text: io.TextIOBase, choose: Choose, rejects: Rejects) -> pl.DataF
     Raises:
         DataError: neither, no rows, or broken JSON (with its line): in an array nothing can be read after that.
     """
-    first = ""
-    blank_lines = 0
-    for line in text:
-        if line.strip():
-            first = line
-            break
-        blank_lines += 1
+    first, blank_lines = _first_line(text)
     if first.lstrip().startswith("["):
         return _gathered(_array(_ArrayText(text, first, blank_lines + 1, rejects.source), rejects), choose, rejects)
     try:
@@ -62,7 +56,29 @@ def read_json(text: io.TextIOBase, choose: Choose, rejects: Rejects) -> pl.DataF
             f"{rejects.source} is neither an array of objects nor one object per line (it begins "
             f"{first.strip()[:40]!r}); write the rows as [{{…}}, {{…}}]"
         )
-    return _gathered(_lines(chain([first], text), rejects, blank_lines + 1), choose, rejects)
+    return _gathered(json_lines(chain([first], text), rejects, blank_lines + 1), choose, rejects)
+
+
+def json_array(text: io.TextIOBase, rejects: Rejects) -> Iterator[Numbered[Object]]:
+    """The objects of a file with one array, one at a time, each with its row and its line.
+
+    Raises:
+        DataError: it does not begin with a bracket, or is broken (with its line).
+    """
+    first, blank_lines = _first_line(text)
+    if not first.lstrip().startswith("["):
+        raise DataError(f"{rejects.source} is no array of objects (it begins {first.strip()[:40]!r})")
+    return _array(_ArrayText(text, first, blank_lines + 1, rejects.source), rejects)
+
+
+def _first_line(text: io.TextIOBase) -> tuple[str, int]:
+    """The first line that is not blank, "" where there is none, and how many blank ones stand before it."""
+    blank_lines = 0
+    for line in text:
+        if line.strip():
+            return line, blank_lines
+        blank_lines += 1
+    return "", blank_lines
 
 
 def _gathered(records: Iterator[Numbered[Object]], choose: Choose, rejects: Rejects) -> pl.DataFrame:
@@ -85,7 +101,8 @@ def _picker(names: list[str]) -> Callable[[Object], Sequence[Any]]:
     return pick
 
 
-def _lines(text: Iterable[str], rejects: Rejects, first_line: int = 1) -> Iterator[Numbered[Object]]:
+def json_lines(text: Iterable[str], rejects: Rejects, first_line: int = 1) -> Iterator[Numbered[Object]]:
+    """The objects of a file with one per line, one at a time, each with its row and its line."""
     row = 0
     for number, line in enumerate(text, start=first_line):
         if not line or line.isspace():

@@ -122,14 +122,24 @@ def open_text(
         raise UsageError(
             f"There is no encoding named {encoding!r}; common are utf-8, cp1252, latin-1, utf-16"
         ) from None
-    with _translated(path), open(path, "rb") as raw:
-        counted = cast(BinaryIO, io.BufferedReader(_Counted(raw, path.stat().st_size, progress), 1 << 20))
-        binary = cast(BinaryIO, gzip.GzipFile(fileobj=counted)) if kind.compressed else counted
+    with open_bytes(path, kind, progress=progress) as binary:
         wrapper = io.TextIOWrapper(binary, encoding="utf-8-sig" if codec == "utf-8" else codec, newline=newline)
         try:
             yield wrapper
         except UnicodeDecodeError:
             raise _encoding_error(path, kind, codec) from None
+
+
+@contextmanager
+def open_bytes(path: Path, kind: FileKind, *, progress: Callable[[float], None] | None = None) -> Iterator[BinaryIO]:
+    """The file's bytes, unpacked as they are read; the arguments are those of `open_text`.
+
+    Raises:
+        DataError: it cannot be read, or is cut off.
+    """
+    with _translated(path), open(path, "rb") as raw:
+        counted = cast(BinaryIO, io.BufferedReader(_Counted(raw, path.stat().st_size, progress), 1 << 20))
+        yield cast(BinaryIO, gzip.GzipFile(fileobj=counted)) if kind.compressed else counted
 
 
 class _Counted(io.RawIOBase):

@@ -1,0 +1,110 @@
+"""MinHash: texts that are alike share keys with high probability, so that they are found without comparing all.
+
+A text is the set of its terms and of its pairs of neighbouring terms. Two sets agree in a slot of their signatures with
+the probability of their Jaccard similarity (Broder 1997). Slots are taken in bands of three (Indyk and Motwani 1998):
+texts that agree in a whole band are compared. With 16 bands, texts of similarity 0.6 meet with probability 0.98, of 0.7
+with 0.998, of 0.3 with 0.35. Texts with one term replaced always meet: either their first or their second halves are
+the same, and halves are keys beside the bands.
+
+Own numpy rather than a package: the terms are hashed already (`whetstone.curation.words`), so that a signature costs
+6 microseconds a text, where rensa 0.5 takes 39 (33 of them to build its lists of strings) and datasketch 2.0 190 or
+more.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from whetstone.curation.words import Hashes, Positions
+
+BANDS, ROWS = 16, 3
+HALVES = 2
+KEYS = BANDS + HALVES
+
+# So many texts are drawn for together that their hashes stay in the processor's cache.
+_AT_ONCE = 512
+_U64 = np.uint64
+_GOLDEN = _U64(0x9E3779B97F4A7C15)
+
+
+def mixed(values: Hashes) -> Hashes:
+    """Numbers scrambled, each by itself: the finaliser of SplitMix64 (Steele, Lea and Flood 2014)."""
+    scrambled = values ^ (values >> _U64(30))
+    scrambled = scrambled * _U64(0xBF58476D1CE4E5B9)
+    scrambled ^= scrambled >> _U64(27)
+    scrambled *= _U64(0x94D049BB133111EB)
+    return np.asarray(scrambled ^ (scrambled >> _U64(31)), dtype=np.uint64)
+
+
+def shingles(terms: Hashes, starts: Positions) -> Hashes:
+    """For each term, the hash of the pair that it begins; the last of a text, which begins none, stands for itself.
+
+    Args:
+        terms: of all texts, one text after the other.
+        starts: where each text begins; one longer than the texts, none of which is empty.
+    """
+    pairs = mixed(terms + _GOLDEN)
+    pairs[:-1] += terms[1:]
+    pairs = mixed(pairs)
+    last = starts[1:] - 1
+    pairs[last] = terms[last]
+    return pairs
+
+
+def meeting_keys(terms: Hashes, starts: Positions) -> npt.NDArray[np.uint64]:
+    """Keys that texts share when they may be alike: shape (texts, 18). The arguments are those of `shingles`."""
+    keys = np.empty((len(starts) - 1, KEYS), np.uint64)
+    if not len(keys):
+        return keys
+    low = (mixed(terms) >> _U64(32)).astype(np.uint32)
+    pairs = (mixed(shingles(terms, starts)) >> _U64(32)).astype(np.uint32)
+    factors = np.random.default_rng(0).integers(0, 2**32, BANDS * ROWS, dtype=np.uint32) | np.uint32(1)
+    slots = np.empty((BANDS * ROWS, len(keys)), np.uint32)
+    for begin in range(0, len(keys), _AT_ONCE):
+        texts = slice(begin, min(begin + _AT_ONCE, len(keys)))
+        edges = starts[texts.start : texts.stop + 1]
+        _fill(slots[:, texts], low[edges[0] : edges[-1]], pairs[edges[0] : edges[-1]], edges[:-1] - edges[0], factors)
+    for band in range(BANDS):
+        key = np.full(len(keys), band, np.uint64)
+        for row in range(ROWS):
+            key = mixed(key * _GOLDEN + slots[band * ROWS + row])
+        keys[:, band] = key
+    middle = starts[:-1] + np.diff(starts) // 2
+    keys[:, BANDS] = sequence_keys(terms, starts[:-1], middle, 1)
+    keys[:, BANDS + 1] = sequence_keys(terms, middle, starts[1:], 2)
+    return keys
+
+
+def _fill(
+    slots: npt.NDArray[np.uint32],
+    terms: npt.NDArray[np.uint32],
+    pairs: npt.NDArray[np.uint32],
+    begins: Positions,
+    factors: npt.NDArray[np.uint32],
+) -> None:
+    """Each slot the smallest hash of a text under one function: multiplication by an odd number, modulo 2^32."""
+    drawn = np.empty_like(terms)
+    for slot, factor in enumerate(factors):
+        np.multiply(terms, factor, out=drawn)
+        np.minimum.reduceat(drawn, begins, out=slots[slot])
+        np.multiply(pairs, factor, out=drawn)
+        np.minimum(slots[slot], np.minimum.reduceat(drawn, begins), out=slots[slot])
+
+
+def sequence_keys(terms: Hashes, begins: Positions, ends: Positions, purpose: int) -> Hashes:
+    """For each stretch of terms a key that is the same for the same terms in the same order.
+
+    Args:
+        terms: of all texts.
+        begins, ends: of each stretch; they rise, and may be equal.
+        purpose: another one gives other keys.
+    """
+    lengths = ends - begins
+    within = np.arange(int(lengths.sum())) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    chosen = terms[np.repeat(begins, lengths) + within]
+    weighted = mixed(chosen + (within.astype(np.uint64) + _U64(1)) * _GOLDEN)
+    total = np.concatenate([np.zeros(1, np.uint64), np.cumsum(weighted, dtype=np.uint64)])
+    edges = np.concatenate([[0], np.cumsum(lengths)])
+    # Sums wrap around, and so do their differences: no stretch is out of reach.
+    return mixed(total[edges[1:]] - total[edges[:-1]] + np.uint64(purpose) + lengths.astype(np.uint64))

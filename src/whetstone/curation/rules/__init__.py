@@ -1,0 +1,1 @@
+"""Rules for one row, each a function over a frame of listings; `whetstone.curation.rules.order` has them in order."""

@@ -1,0 +1,248 @@
+"""Words looked up instead of worked out: tokens, part numbers and hashes of every distinct word, found once.
+
+A catalogue repeats its words. How many tokens one has, whether it is a part number and what it hashes to are worked out
+at its first appearance; the rest is numpy on arrays of word numbers. A "word" here is what stands between blanks, a
+line end inside it included.
+
+The tokens of a text are the sum of its words' tokens wherever no token of the vocabulary reaches over a blank: then no
+merge crosses one, and each word, with the blank before it, is split up by itself. `adds_up` tells whether that holds.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from threading import Lock
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from whetstone.tokens.tokenizer import Tokenizer
+
+Codes = npt.NDArray[np.uint32]
+Counts = npt.NDArray[np.int32]
+Flags = npt.NDArray[np.bool_]
+Positions = npt.NDArray[np.int64]
+Hashes = npt.NDArray[np.uint64]
+
+# Capital letters and digits, seven characters or more with a digit among them, or digits alone; not the punctuation
+# around them.
+_PART = re.compile(
+    r"(?<![^\s(\[{\"',;:/#*])(?=\S*\d)[A-Z0-9](?:[A-Z0-9]|[-./_#+](?=[A-Z0-9])){5,}[A-Z0-9](?=[)\]}\"',;:.!?*]*(?:\s|$))"
+)
+_MAY_HOLD_PART = r"[A-Z0-9][A-Z0-9\-./_#+]{5,}[A-Z0-9]"
+# 12X14X16, 1920X1080P, 2009-2014, 100/240V: sizes and years, which a price depends on.
+_MEASURE = re.compile(r"\d+(?:[.,]\d+)?(?:[X/]\d+(?:[.,]\d+)?)*[A-Z]{0,3}|(?:19|20)\d\d-(?:19|20)\d\d")
+_LONGEST_NUMBER = 6  # digits alone that are more are no measure
+# A run of letters and digits; where a script has no blanks between words, each of its characters.
+_CHARACTER = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}"
+_SAYS_SOMETHING = re.compile(r"[^\s()\[\]{},;:.\-/]")
+_TERM = rf"[{_CHARACTER}]|[[\p{{L}}\p{{N}}]--[{_CHARACTER}]]+(?:[.,]\p{{N}}+)*"
+# So many words are encoded as one text: the call costs nothing then, and no tokenizer minds the length.
+_AT_ONCE = 200
+# With so many distinct words the table starts anew, so that memory stays bounded.
+MOST_WORDS = 2_000_000
+
+
+def without_part_numbers(text: str) -> str:
+    """The text without words that are part numbers; the blanks around them stay."""
+    return _PART.sub(lambda found: found[0] if _is_measure(found[0]) else "", text)
+
+
+def _is_measure(word: str) -> bool:
+    return _MEASURE.fullmatch(word) is not None and not (word.isdigit() and len(word) > _LONGEST_NUMBER)
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What is known of words, by their numbers; arrays are never changed once they are here.
+
+    Attributes:
+        tokens: tokens of the word with the blank before it; 0 where the number is not yet known.
+        characters: its length.
+        part: whether it holds a part number.
+        first_term, terms: where its terms are in `hashes`, and how many.
+        hashes: of terms (letters and digits in lower case, without the punctuation around them).
+    """
+
+    tokens: Counts
+    characters: Counts
+    part: Flags
+    first_term: Positions
+    terms: Counts
+    hashes: Hashes
+
+    @staticmethod
+    def nothing() -> _Known:
+        counts = np.empty(0, np.int32)
+        return _Known(counts, counts, np.empty(0, bool), np.empty(0, np.int64), counts, np.empty(0, np.uint64))
+
+
+class WordTable:
+    """What is known of every word that has appeared. Threads may share one.
+
+    Args:
+        tokenizer: counts the tokens.
+    """
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self.tokenizer = tokenizer
+        self.adds_up = tokens_add_up(tokenizer)
+        self._lock = Lock()
+        self._categories = pl.Categorical(pl.Categories.random())
+        # A mapping lives as long as a series that uses it.
+        self._alive = pl.Series([""]).cast(self._categories)
+        self._known = _Known.nothing()
+        self._leading: dict[int, int] = {}
+        self._scrubbed: dict[str, str] = {}
+
+    def codes(self, texts: pl.Series) -> pl.Series:
+        """The words of each text by their numbers: a list of UInt32."""
+        lists = texts.str.split(" ")
+        codes = lists.cast(pl.List(self._categories)).to_physical()
+        self._learn(lists.explode(), codes.explode().to_numpy())
+        return codes
+
+    def tokens(self, codes: Codes) -> Counts:
+        """Tokens of each word, the blank before it included."""
+        return self._known.tokens[codes]
+
+    def leading_tokens(self, codes: Codes, words: pl.Series) -> Counts:
+        """Tokens of words that begin a text, so have no blank before them.
+
+        Args:
+            codes: their numbers.
+            words: the words themselves.
+        """
+        with self._lock:
+            missing, at = np.unique(codes, return_index=True)
+            new = [
+                (int(code), int(row)) for code, row in zip(missing, at, strict=True) if int(code) not in self._leading
+            ]
+            ids = self.tokenizer.encode_ids_many([words[row] for _, row in new])
+            self._leading.update({code: len(each) for (code, _), each in zip(new, ids, strict=True)})
+            return np.fromiter(map(self._leading.__getitem__, codes.tolist()), np.int32, len(codes))
+
+    def holds_part(self, codes: Codes) -> Flags:
+        """Whether each word holds a part number."""
+        return self._known.part[codes]
+
+    def characters(self, codes: Codes) -> Counts:
+        """The length of each word."""
+        return self._known.characters[codes]
+
+    def without_parts(self, text: str) -> str:
+        """A text of known words without those that are part numbers."""
+        kept = [self._scrubbed.get(word, word) for word in text.split(" ")]
+        # A part number may have shared its word with the end of a line.
+        return " ".join(filter(None, kept)).replace(" \n", "\n").replace("\n ", "\n").replace("\n\n", "\n").strip()
+
+    def terms(self, codes: Codes) -> tuple[Hashes, Counts]:
+        """The hashes of all terms of these words, and how many each word has."""
+        known = self._known
+        counts = known.terms[codes]
+        ends = np.cumsum(counts)
+        within = np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - counts, counts)
+        return known.hashes[np.repeat(known.first_term[codes], counts) + within], counts
+
+    def _learn(self, words: pl.Series, codes: Codes) -> None:
+        with self._lock:
+            known = self._known
+            size = max(len(known.tokens), int(codes.max()) + 1 if len(codes) else 0)
+            tokens, characters = _grown(known.tokens, size), _grown(known.characters, size)
+            part = _grown(known.part, size)
+            first, terms = _grown(known.first_term, size), _grown(known.terms, size)
+            unknown = np.flatnonzero(tokens[codes] == 0)
+            new, at = np.unique(codes[unknown], return_index=True)
+            if not len(new):
+                return
+            texts = words.gather(unknown[at])
+            tokens[new] = _word_tokens(self.tokenizer, texts.to_list())
+            characters[new] = texts.str.len_chars().to_numpy()
+            part[new] = self._parts_in(texts)
+            found = texts.str.to_lowercase().str.extract_all(_TERM)
+            counts = found.list.len().to_numpy()
+            first[new] = len(known.hashes) + np.cumsum(counts) - counts
+            terms[new] = counts
+            hashes = found.explode().drop_nulls().hash().to_numpy()
+            self._known = _Known(tokens, characters, part, first, terms, np.concatenate([known.hashes, hashes]))
+
+    def _parts_in(self, words: pl.Series) -> Flags:
+        """Whether each word holds a part number; those that do are kept with what is left of them."""
+        flags = words.str.contains(_MAY_HOLD_PART).to_numpy().copy()
+        for row in np.flatnonzero(flags):
+            word = words[int(row)]
+            left = without_part_numbers(word)
+            flags[row] = left != word
+            if left != word:
+                # Brackets that held nothing else go too.
+                self._scrubbed[word] = left if _SAYS_SOMETHING.search(left) else "\n" * ("\n" in left)
+        return flags
+
+
+def hashed_terms(texts: pl.Series) -> tuple[Hashes, Positions]:
+    """The hashes of the terms of texts, one text after the other, and where each begins; one longer than the texts.
+
+    A text without terms has one that stands for nothing.
+    """
+    found = texts.str.to_lowercase().str.extract_all(_TERM)
+    counts = np.maximum(found.list.len().to_numpy(), 1)
+    return found.explode().hash().to_numpy(), np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
+
+
+def as_lists(values: npt.NDArray[np.uint32], starts: Positions) -> pl.Series:
+    """Values cut into lists, none of them empty, where `starts` says; it is one longer than the lists."""
+    owner = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
+    frame = pl.DataFrame({"owner": owner, "value": values})
+    return frame.group_by("owner", maintain_order=True).agg("value")["value"]
+
+
+_Number = TypeVar("_Number", bound=np.generic)
+
+
+def _grown(values: npt.NDArray[_Number], size: int) -> npt.NDArray[_Number]:
+    grown = np.zeros(size, values.dtype)
+    grown[: len(values)] = values
+    return grown
+
+
+def _word_tokens(tokenizer: Tokenizer, words: Sequence[str]) -> Counts:
+    """Tokens of each word with a blank before it; at least 1."""
+    counts = np.ones(len(words), np.int32)
+    texts, starts = [], []
+    for begin in range(0, len(words), _AT_ONCE):
+        batch = words[begin : begin + _AT_ONCE]
+        # The letter in front gives the first word its blank.
+        texts.append("a " + " ".join(batch))
+        starts.append(1 + np.cumsum([0, *(len(word) + 1 for word in batch)]))
+    for number, (encoding, edges) in enumerate(zip(tokenizer.encode_many(texts), starts, strict=True)):
+        # A token belongs to the word that its last character stands in.
+        last = np.array([end - 1 for _, end in encoding.offsets])
+        word = np.searchsorted(edges, last, side="right") - 1
+        found = np.bincount(word[word >= 0], minlength=len(edges) - 1)[: len(edges) - 1]
+        counts[number * _AT_ONCE : number * _AT_ONCE + len(found)] = np.maximum(found, 1)
+    return counts
+
+
+def tokens_add_up(tokenizer: Tokenizer) -> bool:
+    """Whether the tokens of a tidy text (no runs of white space) are the sum of its words'.
+
+    They are where no token holds a blank behind a character that is not white space.
+    """
+    for id in range(tokenizer.vocab_size):
+        if _REACHES_OVER.search(tokenizer.token_bytes(id)):
+            return False
+    probe = _PROBE.split(" ")
+    whole = len(tokenizer.encode_ids_many([_PROBE])[0])
+    first = len(tokenizer.encode_ids_many(probe[:1])[0])
+    return whole == first + int(_word_tokens(tokenizer, probe[1:]).sum())
+
+
+_REACHES_OVER = re.compile(rb"\S ")
+_PROBE = (
+    "Stainless 18/10 steel, 12.5 x 3\" (pack of 2)\nIncludes: 1,000 W motor & 3-year warranty... It's naïve – “new”!\n"
+    "Größe: 42 £5 ½ カメラ 카메라 👍🏽 http://a.b/c?d=e_f#g C++ I'LL re-use @home 100% ~ <b> {x} [y]"
+)
