@@ -30,8 +30,6 @@ def any_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[NewSto
     """
     url = ""
     if request.param == "postgresql":
-        # TODO of this file alone: the store for PostgreSQL is being written.
-        pytest.importorskip("whetstone.retrieval.postgres_store", reason="there is no store for PostgreSQL yet")
         server: PostgresServer = request.getfixturevalue("postgres")
         url = server.new_database("template0")
     with contextlib.ExitStack() as stores:

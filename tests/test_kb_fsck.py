@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from kb_folder import HashedEmbedder, page, prove, synced, write
@@ -172,17 +173,40 @@ def test_a_file_that_is_no_database_is_said_and_rebuilt(store: SqliteStore, fold
     prove(store, folder)
 
 
+class OnceWrong(HashedEmbedder):
+    """Gives one text the vector of another."""
+
+    def _vector(self, text: str) -> npt.NDArray[np.float32]:
+        return super()._vector("another text" if "Fact 2.3" in text else text)
+
+
 def test_deep_finds_the_one_stale_vector_that_a_sample_may_miss(
-    store: SqliteStore, folder: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from whetstone.retrieval import fsck
 
-    a_stale_vector(store, folder)
     monkeypatch.setattr(fsck, "SAMPLE", 2)
-    sampled = [{fault.kind for fault in check(store, embedder=HashedEmbedder(), seed=seed)} for seed in range(40)]
-    assert {"stale vector"} in sampled  # every chunk has its chance
-    assert set() in sampled
-    assert [fault.kind for fault in found(store, deep=True)] == ["stale vector"]
+    with closing(SqliteStore(tmp_path / "wrong.db")) as store:
+        synced(store, folder, OnceWrong())
+        sampled = [{fault.kind for fault in check(store, embedder=HashedEmbedder(), seed=seed)} for seed in range(40)]
+        assert {"stale vector"} in sampled  # every chunk has its chance
+        assert set() in sampled
+        (fault,) = found(store, deep=True)
+        assert (fault.kind, fault.where) == ("stale vector", "d2.md, chunk 3")
+        synced(store, folder, rebuild=True)
+        prove(store, folder)
+
+
+def test_faults_that_are_planted_together_are_all_found(store: SqliteStore, folder: Path) -> None:
+    together = [plant for plant, _ in PLANTED if plant is not a_file_that_rotted]
+    for plant in together:
+        plant(store, folder)
+    expected = set().union(*(kinds for plant, kinds in PLANTED if plant in together)) - {"stale vector"}
+    faults = found(store)
+    assert expected <= {fault.kind for fault in faults}
+    assert {"stale vector", "vector index"} & {fault.kind for fault in faults}
+    synced(store, folder, rebuild=True)
+    prove(store, folder)
 
 
 def test_a_document_that_could_not_be_read_is_no_fault_until_it_changes(store: SqliteStore, folder: Path) -> None:

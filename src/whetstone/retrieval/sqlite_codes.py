@@ -51,6 +51,21 @@ def read(connection: sqlite3.Connection, after: int, last: int, dimension: int) 
     return (ids, codes) if wanted.all() else (ids[wanted], codes[wanted])
 
 
+def known(connection: sqlite3.Connection, after: int) -> Ids:
+    """Ids of the vectors from `after` (without it) that have a code."""
+    rows = connection.execute("SELECT ids FROM packs WHERE last > ?", (after,)).fetchall()
+    ids = np.frombuffer(b"".join(part for (part,) in rows), "<i8")
+    return np.setdiff1d(ids[ids > after], dropped(connection), assume_unique=True)
+
+
+def packs(connection: sqlite3.Connection) -> Iterator[tuple[Ids, Codes]]:
+    """Everything in the packs that was not dropped."""
+    gone = dropped(connection)
+    for ids, codes in _packs(connection, "last > ?", 0):
+        kept = ~np.isin(ids, gone, assume_unique=True)
+        yield ids[kept], codes[kept]
+
+
 def _packs(connection: sqlite3.Connection, condition: str, value: int) -> Iterator[tuple[Ids, Codes]]:
     for ids, codes in connection.execute(f"SELECT ids, codes FROM packs WHERE {condition} ORDER BY last", (value,)):
         part = np.frombuffer(ids, "<i8")

@@ -103,6 +103,19 @@ def _any(asked: Sequence[str]) -> str:
     return " OR ".join(f'"{term}"' for term in asked)
 
 
+def lengths(connection: sqlite3.Connection) -> dict[int, int]:
+    """How many terms the index holds of each chunk."""
+    return {id_: _number(size) for id_, size in connection.execute("SELECT id, sz FROM keyword_docsize ORDER BY id")}
+
+
+def _number(packed: bytes) -> int:
+    """A number as FTS5 packs it: 7 bits a byte, the highest first."""
+    number = 0
+    for byte in packed:
+        number = number << 7 | byte & 127
+    return number
+
+
 def is_outdated(connection: sqlite3.Connection) -> bool:
     """Whether the index was written by another version of `terms`."""
     row = connection.execute("SELECT terms FROM header").fetchone()

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from whetstone.errors import StorageError
 from whetstone.retrieval import sqlite_codes
 from whetstone.retrieval.sqlite_passing import Passing
 from whetstone.retrieval.store import Match
@@ -51,8 +52,7 @@ class Vectors:
             )
         )
         nothing = bytes(4 * dimension)
-        joined = b"".join(found.get(id_, nothing) for id_ in ids)
-        return np.frombuffer(joined, "<f4").reshape(len(ids), dimension).astype(np.float32)
+        return _matrix([found.get(id_, nothing) for id_ in ids], dimension)
 
     def index(self, connection: sqlite3.Connection) -> VectorIndex:
         """The codes of the state that the connection sees; only what changed is read."""
@@ -73,6 +73,15 @@ def _cosines(connection: sqlite3.Connection, query: npt.NDArray[np.float32], ids
     rows = connection.execute(
         "SELECT id, vector FROM vectors WHERE id IN (SELECT value FROM json_each(?))", (json.dumps(ids.tolist()),)
     ).fetchall()
-    vectors = np.frombuffer(b"".join(vector for _, vector in rows), "<f4").reshape(len(rows), len(query))
+    vectors = _matrix([vector for _, vector in rows], len(query))
     cosines = (vectors.astype(np.float64) * query.astype(np.float64)).sum(axis=1)
     return dict(zip((id_ for id_, _ in rows), cosines.tolist(), strict=True))
+
+
+def _matrix(vectors: Sequence[bytes], dimension: int) -> npt.NDArray[np.float32]:
+    if any(len(vector) != 4 * dimension for vector in vectors):
+        raise StorageError(
+            f"The knowledge base holds a vector that has not {dimension} dimensions: `whet kb fsck` says which,"
+            " `whet kb sync --rebuild` makes all anew"
+        )
+    return np.frombuffer(b"".join(vectors), "<f4").reshape(len(vectors), dimension).astype(np.float32)
