@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from whetstone.cli import chat, chats, compare, diff, doctor, kb, models, report, runs, serve, tokens
+from whetstone.cli import chat, chats, compare, data, diff, doctor, kb, models, report, runs, serve, tokens
 from whetstone.cli.visible import visible
 from whetstone.errors import WhetstoneError
 
@@ -23,6 +23,7 @@ app = typer.Typer(
 app.command("chat")(chat.chat)
 app.add_typer(chats.app, name="chats")
 app.add_typer(tokens.app, name="tokens")
+app.add_typer(data.app, name="data")
 app.add_typer(kb.app, name="kb")
 app.command("compare")(compare.compare)
 app.command("runs")(runs.runs)

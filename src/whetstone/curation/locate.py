@@ -100,7 +100,7 @@ def hub_error(error: Exception, name: str) -> WhetstoneError:
         return LoginError(f"{name}: its owners ask for an agreement: sign it on the hub and set HF_TOKEN")
     if isinstance(error, errors.RepositoryNotFoundError):
         return DataError(
-            f"There is no file or folder {name}, and no data set of that name on the hub, or it is private and HF_TOKEN "
+            f"There is no file or folder {name}, nor a data set of that name on the hub; or it is private and HF_TOKEN "
             "is not set"
         )
     if (

@@ -28,8 +28,7 @@ def push(folder: Path, name: str, *, private: bool = True) -> str:
 
     if not (folder / "README.md").is_file() or not (folder / "data").is_dir():
         raise UsageError(f"{folder} holds no curated data set; `whet data curate SOURCE -o {folder}` makes one")
-    if name.count("/") != 1:
-        raise UsageError(f"On the hub a data set is named owner/name, not {name!r}")
+    check_name(name)
     api = HfApi()
     try:
         address = api.create_repo(name, repo_type="dataset", private=private, exist_ok=True)
@@ -48,3 +47,13 @@ def push(folder: Path, name: str, *, private: bool = True) -> str:
             ) from error
         raise found from error
     return str(address)
+
+
+def check_name(name: str) -> None:
+    """Refuse what cannot be a data set's name, before the work is done.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if name.count("/") != 1 or not all(name.split("/")):
+        raise UsageError(f"On the hub a data set is named owner/name, not {name!r}")
