@@ -63,7 +63,7 @@ def sync(
     The new state appears at once and wholly. Stopped at any moment, the old state goes on answering, and the same
     command goes on from there.
     """
-    from whetstone.errors import UsageError
+    from whetstone.errors import ModelError, UsageError
     from whetstone.retrieval.agreement import settings_for
     from whetstone.retrieval.library import open_store
 
@@ -91,6 +91,9 @@ def sync(
                 _follow(store.name, folder, run, rebuild, json)
             else:
                 _report(store.name, run(), json)
+        except ModelError as error:
+            kept = "the vectors computed so far are kept, and the same command goes on from there"
+            raise type(error)(f"{str(error).rstrip('.')}; {kept}") from error
         except KeyboardInterrupt:
             typer.echo(
                 "Stopped. The vectors computed so far are kept, and the state before goes on answering: the same "

@@ -73,7 +73,8 @@ class DocumentRecord:
 
     Attributes:
         path: relative to the knowledge base's folder, with "/" between its parts.
-        size, modified: of the file when it was read, in bytes and in nanoseconds since 1970.
+        size, modified: of the file when it was read, in bytes and in nanoseconds since 1970; a time of 0 cannot be
+            relied on, as the file was written a moment before or could not be read: its bytes are the judge.
         digest: sha256 of the file's bytes, in hex; "" if it could not be read.
         title: of the document.
         metadata: what filters can ask for, as text: what the file says of itself (front matter, author) and "type"

@@ -61,8 +61,12 @@ def check(
         StorageError: the embedder that made the vectors is not to be had.
     """
     told = progress or (lambda _: None)
+    reported = set()
     try:
-        yield from store.faults()
+        for fault in store.faults():
+            if fault.kind in ("missing chunk", "orphan chunk"):
+                reported.add(fault.where)
+            yield fault
         header = store.header()
         manifest = store.manifest()
     except StorageError as error:
@@ -74,7 +78,9 @@ def check(
     embedder = embedder or loaded_embedder(store.name, header)
     sample = _Sample(None if deep else SAMPLE, seed)
     try:
-        yield from _against_disk(store, header, manifest, folder or Path(header.folder), embedder, sample, told)
+        yield from _against_disk(
+            store, header, manifest, folder or Path(header.folder), embedder, sample, reported, told
+        )
         yield from _vectors(store, sample.chosen, embedder, told)
     except StorageError as error:
         yield Fault("unreadable", store.where, str(error))
@@ -121,8 +127,10 @@ def _against_disk(
     folder: Path,
     embedder: Embedder,
     sample: _Sample,
+    reported: Collection[str],
     told: Told,
 ) -> Iterator[Fault]:
+    """Every document against its file; the chunks of those in `reported` are known to be wrong already."""
     found = scan(folder)
     chunker = chunker_for(header, embedder, None)
     comparable = chunker.version == header.chunker
@@ -137,29 +145,25 @@ def _against_disk(
             why = found.skipped.get(path, "it is gone")
             yield Fault("missing file", path, f"the knowledge base holds it, the folder does not: {why}")
         elif record.digest:
-            yield from _document(record, file, chunks, chunker if comparable else None)
-        count = chunks.drained()
-        if count != record.chunks:
-            yield Fault("missing chunk", path, f"the manifest says {record.chunks} chunks, the store has {count}")
+            yield from _document(record, file, chunks, chunker if comparable and path not in reported else None)
+        chunks.drain()
 
 
 class _Passing:
-    """The chunks of a document on their way from the store: counted, and a sample taken."""
+    """The chunks of a document on their way from the store, of which a sample is taken."""
 
     def __init__(self, chunks: Iterator[StoredChunk], sample: _Sample) -> None:
-        self._chunks, self._sample, self._count = chunks, sample, 0
+        self._chunks, self._sample = chunks, sample
 
     def __iter__(self) -> Iterator[Chunk]:
         for stored in self._chunks:
-            self._count += 1
             self._sample.pass_by(stored.id)
             yield stored.chunk
 
-    def drained(self) -> int:
-        """How many there are, those that nobody asked for included."""
+    def drain(self) -> None:
+        """Let those pass too that nobody asked for."""
         for _ in self:
             pass
-        return self._count
 
 
 def _document(
@@ -227,6 +231,6 @@ def _kept(store: Store, id: int, dimension: int) -> npt.NDArray[np.float32] | No
     """A chunk's vector, one at a time so that a damaged one hides no other; None if there is no whole one."""
     try:
         (vector,) = store.vectors([id])
-    except StorageError:
+    except (StorageError, ValueError):  # one of another length cannot be laid out
         return None
     return vector if vector.shape == (dimension,) and vector.any() else None

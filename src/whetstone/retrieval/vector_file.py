@@ -90,8 +90,8 @@ class VectorFile:
         vectors = np.empty((len(hashes), *self._record["vector"].shape), dtype=np.float32)
         try:
             for row, one in enumerate(hashes):
-                record = os.pread(self._file.fileno(), size, self._rows[one] * size)
-                vectors[row] = np.frombuffer(record, dtype="<f4", offset=start)
+                self._file.seek(self._rows[one] * size + start)
+                vectors[row] = np.frombuffer(self._file.read(size - start), dtype="<f4")
         except OSError as error:
             raise storage_error(self._path, error) from error
         return vectors
@@ -111,7 +111,7 @@ class VectorFile:
                 return
 
     def _drop_after(self, rows: int) -> None:
-        os.ftruncate(self._file.fileno(), rows * self._record.itemsize)
+        self._file.truncate(rows * self._record.itemsize)
 
 
 def _check(one: bytes, vector: npt.NDArray[Any]) -> int:
