@@ -242,6 +242,35 @@ def test_a_missing_converter_names_its_install_line(tmp_path: Path) -> None:
     assert "pip install 'whetstone-llm[documents]'" in said
 
 
+def test_code_beside_the_documents_is_not_run(tmp_path: Path) -> None:
+    (tmp_path / "select.py").write_text("raise SystemExit('run')")
+    (tmp_path / "whetstone.py").write_text("raise SystemExit('run')")
+    code = (
+        "from whetstone.retrieval.reading.converting import convert; print(convert(b'<p>words', 'html', 'a.html')[1])"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path
+    ).stdout
+    assert "words" in ran
+
+
+def test_a_converter_that_dies_costs_one_document() -> None:
+    code = (
+        "import os, threading, time\n"
+        "from whetstone.errors import DataError\n"
+        "from whetstone.retrieval.reading.converting import _CONVERSION, convert\n"
+        "convert(b'<p>first', 'html', 'a.html')\n"
+        "killer = threading.Timer(0.2, lambda: os.kill(_CONVERSION._process.pid, 9))\n"
+        "killer.start()\n"
+        "try: convert(b'<table><tr><td>' * 300_000, 'html', 'b.html')\n"
+        "except DataError as error: print(error)\n"
+        "print(convert(b'<p>third', 'html', 'c.html')[1])\n"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "b.html brought its converter down" in said
+    assert "third" in said
+
+
 def test_the_parent_loads_no_converter() -> None:
     code = "import sys; import whetstone.retrieval.reading; print('kreuzberg' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"

@@ -17,7 +17,7 @@ from importlib.util import find_spec
 from typing import Any, cast
 
 from whetstone import settings
-from whetstone.errors import DataError, MissingPackageError
+from whetstone.errors import DataError, MissingPackageError, StorageError
 from whetstone.retrieval.document import Block
 from whetstone.retrieval.reading.laying import part
 
@@ -39,6 +39,7 @@ def convert(data: bytes, kind: str, path: str, seconds: float = SECONDS) -> tupl
     Raises:
         DataError: it cannot be read.
         MissingPackageError: the extra `documents` is needed, and not installed.
+        StorageError: WHETSTONE_HOME cannot be written.
     """
     if kind in _BY_KREUZBERG and find_spec("kreuzberg") is None:
         raise MissingPackageError(
@@ -104,9 +105,13 @@ class _Conversion:
         if self._process is None or self._process.poll() is not None:
             # kreuzberg unpacks PDFium into the folder for temporary files, under a name that anybody could take first.
             folder = settings.home() / "cache" / "converter"
-            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise StorageError(f"{folder} cannot be made: {error.strerror or error}") from error
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "whetstone.retrieval.reading.converter"],
+                # -P: a module that lies in the working folder, among the documents, is not run.
+                [sys.executable, "-P", "-m", "whetstone.retrieval.reading.converter"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
