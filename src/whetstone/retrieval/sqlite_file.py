@@ -142,7 +142,7 @@ class SqliteFile:
         with self._turn, self._connection() as connection:
             free = connection.execute("PRAGMA freelist_count").fetchone()[0]
             if free * 4 > connection.execute("PRAGMA page_count").fetchone()[0]:
-                connection.execute("PRAGMA incremental_vacuum").fetchall()
+                connection.executescript("PRAGMA incremental_vacuum")  # `execute` would stop after a page
 
     def remove(self) -> None:
         """Remove the file and all that SQLite keeps beside it.
