@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from whetstone.curation.prompts import LABEL, QUESTION
 from whetstone.curation.report import CurationReport
+from whetstone.prompting.price import LABEL, QUESTION
 
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"), (10**7, "1M<n<10M"))
 

@@ -1,16 +1,15 @@
-"""The columns that training reads: prompt, completion, messages, in the course's form."""
+"""The columns that training reads, as `whetstone.prompting.price.PricePrompt` writes them, for whole frames at once."""
 
 from __future__ import annotations
 
 import polars as pl
 
-QUESTION = "How much does this cost to the nearest dollar?"
-LABEL = "Price is $"
+from whetstone.prompting.price import LABEL, QUESTION
 
 
 def completion(price: pl.Expr) -> pl.Expr:
-    """A price as the answer to learn: whole dollars, "129.00"; halves go up."""
-    return pl.format("{}.00", (price + 0.5).floor().cast(pl.Int64))
+    """A price as the answer to learn: whole dollars, "129.00"."""
+    return pl.format("{}.00", price.round(0, mode="half_to_even").cast(pl.Int64))
 
 
 def prompt(text: pl.Expr) -> pl.Expr:

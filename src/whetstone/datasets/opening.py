@@ -154,6 +154,12 @@ class _Counted(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self._raw.seek(offset, whence)
+
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # the base names a wider type
         count = cast(int, self._raw.readinto(buffer))  # type: ignore[attr-defined]  # a buffered file has it
         self._done += count

@@ -38,7 +38,7 @@ CENTIMETRES = {
     "meter": 100.0,
     "m": 100.0,
 }
-_NUMBER = r"((?:\d{1,3}(?:,\d{3})+|\d+)?\.?\d+)"
+_NUMBER = r"(\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d*\.?\d+)"
 _WEIGHT_UNIT = r"(pound|lb|ounce|oz|kilogram|kg|milligram|mg|gram|g|ton)s?\b"
 _WEIGHT = rf'(?i)"(?:Item |Package |Shipping |Product )?Weight": "\s*{_NUMBER}\s*{_WEIGHT_UNIT}'
 # Amazon also writes the weight behind the dimensions, after a semicolon.

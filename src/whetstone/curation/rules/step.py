@@ -64,4 +64,5 @@ def rewrite(text: pl.Series, where: pl.Series, change: Callable[[pl.Series], pl.
     new = change(old)
     different = rows.filter(old.ne_missing(new))
     changed = pl.repeat(False, len(text), eager=True).scatter(different, True)
-    return text.scatter(rows, new), changed
+    # `scatter` writes into the series that it is called on.
+    return text.clone().scatter(rows, new), changed
