@@ -11,7 +11,8 @@ from whetstone.curation.listing import DESCRIPTION, DETAILS, FEATURES, TITLE
 from whetstone.curation.rules.step import OPENING, TEXT, Step, Tools, rewrite
 from whetstone.datasets.columns import is_filled
 
-_TAG = r"<(?:/?[a-zA-Z][^<>]{0,2000}|![^<>]{0,2000})>"
+# The last alternative is a tag that was cut off with its line.
+_TAG = r"<(?:/?[a-zA-Z][^<>]{0,2000}|![^<>]{0,2000})>|</?[a-zA-Z]{1,8}(?m:$)"
 _UNSHOWN = r"(?is)<script\b.*?</script\s*>|<style\b.*?</style\s*>|<!--.*?-->"
 _MARKED = rf"{_TAG}|&(?:[a-zA-Z][a-zA-Z0-9]{{1,31}}|#[0-9]{{1,7}}|#[xX][0-9a-fA-F]{{1,6}});"
 _SURROGATES = re.compile("[\ud800-\udfff]")
