@@ -264,3 +264,18 @@ def test_the_embedded_model_answers_and_every_answer_has_its_sources_or_says_tha
     assert bool(answer.citations) == ((CITED in answer.text) or (ATTRIBUTED in answer.text))
     assert answer.usage.prompt_tokens > 100
     assert json.dumps(answer.text)
+
+
+def test_an_answer_that_goes_in_circles_is_stopped_and_says_so(answering: Answering) -> None:
+    circling = "Everyone has 27 days. " + "Leave is given by the manager [1]. It has to be asked for. " * 200
+    answer = reply(answering(ScriptedModel([circling])), [user(LEAVE)])
+    told, _, sources = answer.text.partition(" […]")
+    assert told.count("It has to be asked for.") == 3
+    assert CITED in sources
+    assert answer.finish_reason == "stop"
+
+
+def test_a_list_of_like_sentences_is_no_circle(answering: Answering) -> None:
+    listed = "".join(f"In year {year} everyone has 27 days. " for year in range(2000, 2020))
+    answer = reply(answering(ScriptedModel([listed])), [user(LEAVE)])
+    assert "In year 2019" in answer.text

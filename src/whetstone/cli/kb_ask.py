@@ -21,7 +21,7 @@ def ask(
     model: Annotated[
         str, typer.Option("--model", "-m", help="Model spec of who answers, see `whet models`.")
     ] = "smollm2",
-    max_tokens: Annotated[int | None, typer.Option(min=1, help="Most tokens of the answer.")] = None,
+    max_tokens: Annotated[int, typer.Option(min=1, help="Most tokens of the answer.")] = 512,
     temperature: Annotated[
         float, typer.Option(min=0, help="0 always takes the likeliest token, so that an answer can be repeated.")
     ] = 0.0,

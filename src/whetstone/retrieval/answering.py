@@ -15,6 +15,7 @@ from whetstone.errors import UsageError
 from whetstone.models import ChatModel, ContextModel
 from whetstone.models.base import ReplyStream
 from whetstone.retrieval.attribution import attribute
+from whetstone.retrieval.circles import ends_sentence, goes_in_circles
 from whetstone.retrieval.citations import CitationReader
 from whetstone.retrieval.confidence import THRESHOLD
 from whetstone.retrieval.document import EVERYTHING, Filter
@@ -26,6 +27,7 @@ from whetstone.retrieval.sources import sources_text
 from whetstone.types import Chunk, Citation, Message, Options, Usage, text_of
 
 DEFAULT_K = 10  # passages that are looked at for an answer
+_LOOKED_AT = 1000  # chunks of an answer in which a repetition is looked for
 
 
 class Finder(Protocol):
@@ -119,7 +121,8 @@ def stream_answer(
 ) -> ReplyStream:
     """The answer, piece by piece, its citations checked; then its sources as text; then the last chunk, which has them.
 
-    A reply that must be JSON, or that calls tools, is passed on as it is.
+    A reply that must be JSON, or that calls tools, is passed on as it is. One that goes in circles is stopped, with
+    "[…]" at its end.
 
     Args:
         preparation: makes what comes before, once the first chunk is asked for.
@@ -132,9 +135,7 @@ def stream_answer(
     def stop() -> None:
         stopped.append(True)
         for stream in streams:
-            close = getattr(stream, "close", None)
-            if close is not None:
-                close()
+            _close(stream)
 
     def chunks() -> Generator[Chunk]:
         ready = preparation()
@@ -151,6 +152,12 @@ def stream_answer(
             yield chunk if chunk.usage is None else replace(chunk, usage=chunk.usage + ready.usage)
 
     return ReplyStream(chunks(), stop)
+
+
+def _close(stream: Iterator[Chunk]) -> None:
+    close = getattr(stream, "close", None)
+    if close is not None:
+        close()
 
 
 class _Counted:
@@ -180,6 +187,10 @@ def _cited(
     for chunk in stream:
         text = reader.feed(chunk.text)
         parts.append(text)
+        if last is None and ends_sentence(text) and goes_in_circles("".join(parts[-_LOOKED_AT:])):
+            _close(stream)
+            last = Chunk(text=text + " […]", finish_reason="stop")
+            break
         if chunk.finish_reason is not None or chunk.usage is not None:
             last = replace(chunk, text=text) if last is None else _both(last, chunk, text)
         elif text or chunk.reasoning or chunk.tool_calls or chunk.logprobs:
