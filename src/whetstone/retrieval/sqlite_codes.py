@@ -14,14 +14,15 @@ import numpy.typing as npt
 
 from whetstone.retrieval.vector_index import Codes, Ids, encoded
 
-_FULL = 4096  # vectors of a pack, when packs are written anew: 1.6 MB with 384 dimensions
+_FULL = 4096  # vectors that a pack may begin with, 1.6 MB with 384 dimensions
 _SMALL = 64  # packs beyond those that full ones would be; each costs 20 µs when all are read
 
 
 def pack(connection: sqlite3.Connection, ids: Sequence[int], vectors: npt.NDArray[np.float32]) -> None:
     """Keep the codes of new vectors, whose ids ascend and are higher than all others."""
-    if ids:
-        _insert(connection, np.array(ids, np.int64), encoded(vectors))
+    for start in range(0, len(ids), _FULL):
+        part = slice(start, start + _FULL)
+        _insert(connection, np.array(ids[part], np.int64), encoded(vectors[part]))
 
 
 def drop(connection: sqlite3.Connection, ids: Sequence[int]) -> None:
@@ -29,7 +30,7 @@ def drop(connection: sqlite3.Connection, ids: Sequence[int]) -> None:
     connection.executemany("INSERT INTO dropped_codes (id) VALUES (?)", ((id_,) for id_ in ids))
     packs, total = connection.execute("SELECT count(*), coalesce(sum(count), 0) FROM packs").fetchone()
     dropped = connection.execute("SELECT count(*) FROM dropped_codes").fetchone()[0]
-    if dropped * 4 > total or packs > _SMALL + total // _FULL:
+    if dropped * 4 > total or packs > _SMALL + 2 * total // _FULL:
         _repack(connection)
 
 
@@ -89,7 +90,7 @@ def _repack(connection: sqlite3.Connection) -> None:
         kept = ~np.isin(ids, gone, assume_unique=True)
         if kept.any():  # those of another dimension are all gone
             waiting.append((ids[kept], codes[kept]))
-        if sum(len(part) for part, _ in waiting) >= _FULL:
+        if sum(len(part) for part, _ in waiting) >= _FULL // 2:
             _insert(connection, *_joined(waiting))
             waiting.clear()
     if waiting:

@@ -16,7 +16,7 @@ from whetstone.retrieval.sqlite_file import SqliteFile, is_damage
 from whetstone.retrieval.sqlite_rows import CHUNK, chunk_of
 from whetstone.retrieval.store import Fault
 from whetstone.retrieval.vector_check import fault_of
-from whetstone.retrieval.vector_index import Codes, encoded
+from whetstone.retrieval.vector_index import Codes, encoded, scales_of
 
 _NAMED = 20  # terms and complaints of SQLite that are named one by one
 
@@ -90,24 +90,27 @@ def _codes(connection: sqlite3.Connection) -> Iterator[Fault]:
     seen = set()
     for ids, codes in sqlite_codes.packs(connection):
         seen.update(ids.tolist())
-        for id_, code in zip(ids.tolist(), codes, strict=True):
-            row = connection.execute("SELECT vector FROM vectors WHERE id = ?", (id_,)).fetchone()
-            if row is None:
+        between = (int(ids.min(initial=0)), int(ids.max(initial=0)))
+        vectors = dict(connection.execute("SELECT id, vector FROM vectors WHERE id BETWEEN ? AND ?", between))
+        for id_ in ids.tolist():
+            if id_ not in vectors:
                 yield Fault("vector index", f"vector {id_}", "it is searched, though it is not there")
-            elif len(row[0]) == 4 * dimension and not _is_code(code, np.frombuffer(row[0], "<f4")):
-                yield Fault("vector index", f"vector {id_}", "what is searched is not what the vector says")
+        sound = [at for at, id_ in enumerate(ids.tolist()) if len(vectors.get(id_, b"")) == 4 * dimension]
+        kept = np.frombuffer(b"".join(vectors[int(ids[at])] for at in sound), "<f4").reshape(len(sound), dimension)
+        for at in np.flatnonzero(~_are_codes(codes[sound], kept)).tolist():
+            yield Fault("vector index", f"vector {ids[sound[at]]}", "what is searched is not what the vector says")
     for (id_,) in connection.execute("SELECT DISTINCT vector FROM chunks ORDER BY vector"):
         if id_ not in seen:
             yield Fault("vector index", f"vector {id_}", "it is not searched, though a chunk has it")
 
 
-def _is_code(code: Codes, vector: npt.NDArray[np.float32]) -> bool:
-    """Whether a code is a vector's; bytes of the code that are off by one were rounded by another machine."""
-    right = encoded(vector[None])[0]
-    return bool(
-        np.isclose(right[:4].copy().view("<f4"), code[:4].copy().view("<f4"), rtol=1e-5).all()
-        and (np.abs(right[4:].astype(int) - code[4:]) <= 1).all()
-    )
+def _are_codes(codes: Codes, vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+    """Which codes are those of the vectors, shape (n,); bytes that are off by one were rounded by another machine."""
+    with np.errstate(invalid="ignore"):  # vectors that are not finite, a fault of their own
+        right = encoded(vectors)
+    close = np.abs(right[:, 4:].astype(np.int16) - codes[:, 4:]).max(axis=1, initial=0) <= 1
+    same: npt.NDArray[np.bool_] = close & np.isclose(scales_of(right), scales_of(codes), rtol=1e-5, atol=0)
+    return same
 
 
 def _texts(connection: sqlite3.Connection) -> Iterator[Fault]:
