@@ -285,6 +285,7 @@ PLANTED: list[tuple[str, Callable[[SqliteStore], None], str]] = [
         "stale vector",
     ),
     ("codes are lost", lambda s: _sql(s, "DELETE FROM packs"), "vector index"),
+    ("codes are torn", lambda s: _sql(s, "UPDATE packs SET codes = x'0011'"), "vector index"),
     ("a code is dropped", lambda s: _sql(s, "INSERT INTO dropped_codes VALUES (2)"), "vector index"),
     ("the index is empty", lambda s: _sql(s, "INSERT INTO keyword (keyword) VALUES ('delete-all')"), "keyword index"),
     ("other terms", lambda s: _sql(s, "UPDATE chunks SET text = 'zwei' WHERE id = 2"), "keyword index"),
@@ -298,6 +299,13 @@ def test_a_planted_fault_is_found(store: SqliteStore, plant: Callable[[SqliteSto
     assert list(store.faults()) == []
     plant(store)
     assert kind in {fault.kind for fault in store.faults()}
+
+
+def test_damaged_codes_are_told_in_a_sentence(store: SqliteStore) -> None:
+    written(store, {"a.md": ["one", "two"]})
+    _sql(store, "UPDATE packs SET codes = x'0011'")
+    with pytest.raises(StorageError, match="--rebuild"):
+        store.dense(vector_of("one"), 1)
 
 
 def test_vectors_that_wait_for_the_next_sync_are_no_fault(store: SqliteStore) -> None:

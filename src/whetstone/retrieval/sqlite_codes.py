@@ -40,7 +40,11 @@ def dropped(connection: sqlite3.Connection) -> Ids:
 
 
 def read(connection: sqlite3.Connection, after: int, last: int, dimension: int) -> tuple[Ids, Codes]:
-    """Ids, ascending, and codes of the vectors from `after` (without it) to `last`."""
+    """Ids, ascending, and codes of the vectors from `after` (without it) to `last`.
+
+    Raises:
+        ValueError: a pack is damaged.
+    """
     total = connection.execute("SELECT coalesce(sum(count), 0) FROM packs WHERE last > ?", (after,)).fetchone()[0]
     ids, codes = np.empty(total, np.int64), np.empty((total, 4 + dimension), np.int8)
     at = 0

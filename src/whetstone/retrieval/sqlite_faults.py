@@ -33,7 +33,10 @@ def faults_of(file: SqliteFile) -> Iterator[Fault]:
                 return
             yield from _documents(connection)
             yield from _vectors(connection)
-            yield from _codes(connection)
+            try:
+                yield from _codes(connection)
+            except ValueError as error:
+                yield Fault("vector index", "packs", f"codes of vectors are not as long as they should be: {error}")
             yield from _texts(connection)
     except StorageError as error:
         if not is_damage(error.__cause__):

@@ -62,7 +62,12 @@ class Vectors:
             if (self._packing, self._state) != (packing, state):
                 before = self._index if self._packing == packing else VectorIndex.empty(packing[-1])
                 after = int(before.ids[-1]) if len(before.ids) else 0
-                new = sqlite_codes.read(connection, after, last, packing[-1])
+                try:
+                    new = sqlite_codes.read(connection, after, last, packing[-1])
+                except ValueError as error:
+                    raise StorageError(
+                        f"The codes of the vectors are damaged ({error}): `whet kb sync --rebuild` makes all anew"
+                    ) from error
                 self._index = before.changed(sqlite_codes.dropped(connection), *new)
                 self._packing, self._state = packing, state
             return self._index
