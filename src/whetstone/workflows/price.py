@@ -161,7 +161,7 @@ class Pricer:
         if isinstance(model, LogitModel) and isinstance(model, VocabularyModel):
             self._trie = number_trie(model, self.grid, self.prompt.label)
         room = model.context_length - self._deepest if isinstance(model, ContextModel) else None
-        self._limit = min((number for number in (limit, room) if number is not None), default=None)
+        self.limit = min((number for number in (limit, room) if number is not None), default=None)
 
     @property
     def shows_all(self) -> bool:
@@ -228,7 +228,7 @@ class Pricer:
 
     def _from_tokens(self, texts: Sequence[str]) -> Iterator[tuple[int, Read | str]]:
         assert self._trie is not None
-        prompts = [self.prompt.ids(self.model, text, self._limit) for text in texts]
+        prompts = [self.prompt.ids(self.model, text, self.limit) for text in texts]
         try:
             for index, distribution in read_numbers(self.model, [prompt.ids for prompt in prompts], self._trie):
                 prompt = prompts[index]
