@@ -49,6 +49,8 @@ def read(connection: sqlite3.Connection, after: int, last: int, dimension: int) 
     ids, codes = np.empty(total, np.int64), np.empty((total, 4 + dimension), np.int8)
     at = 0
     for part_ids, part_codes in _packs(connection, "last > ?", after):
+        if part_codes.shape[1] != codes.shape[1]:
+            raise ValueError(f"of {part_codes.shape[1]} bytes, not {codes.shape[1]}")
         ids[at : at + len(part_ids)] = part_ids
         codes[at : at + len(part_ids)] = part_codes
         at += len(part_ids)
