@@ -104,7 +104,7 @@ def serve(
 
             database = open_database()
             open_things.callback(database.close)
-            mount_workbench(app, pool, ConversationStore(database))
+            mount_workbench(app, pool, ConversationStore(database), own_user=token is None)
         Server(app, listener, url_of(host, listener), lambda url: _announce(url, pool, workbench)).run()
     typer.echo("stopped", err=True)
 
@@ -151,12 +151,10 @@ def _knowledge(asked_for: list[str] | None, token: str | None) -> list[str]:
 
 
 def with_knowledge(models: dict[str, str], names: list[str]) -> dict[str, str]:
-    """What is offered and, behind it, knowledge bases answered by the default model."""
-    from whetstone.models.knowledge_spec import KNOWLEDGE, knowledge_spec
+    """What is offered and, behind it, knowledge bases answered by each of these models."""
+    from whetstone.models.knowledge_spec import knowledge_offers
 
-    default = next(iter(models.values()))
-    more = {f"{KNOWLEDGE}:{name}": knowledge_spec(name, default) for name in names}
-    return models | {key: spec for key, spec in more.items() if key not in models}
+    return models | knowledge_offers(models, names) | models  # a name that is taken stays what it is
 
 
 def offered(models: list[str]) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from whetstone.models.spec import ModelSpec, parse_spec
@@ -26,6 +27,22 @@ def answering_spec(spec: ModelSpec) -> ModelSpec:
 def knowledge_spec(name: str, model: str) -> str:
     """`kb:NAME@MODEL`; in place of the knowledge base that the model may have already."""
     return f"{KNOWLEDGE}:{name}@{answering_spec(parse_spec(model))}"
+
+
+def knowledge_offers(models: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:
+    """What to offer of knowledge bases, name -> spec: each answered by the first of the models as `kb:NAME`, by any
+    other one as `kb:NAME@MODEL`.
+
+    Args:
+        models: name -> spec, of what is offered already.
+        names: of knowledge bases.
+    """
+    answering = [name for name, spec in models.items() if parse_spec(spec).provider != KNOWLEDGE] or list(models)
+    return {
+        f"{KNOWLEDGE}:{base}{f'@{name}' if number else ''}": knowledge_spec(base, models[name])
+        for base in names
+        for number, name in enumerate(answering)
+    }
 
 
 def _named(spec: ModelSpec) -> str:

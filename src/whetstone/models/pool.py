@@ -44,6 +44,17 @@ class ModelPool:
         """The name of the model that answers where none is named."""
         return next(iter(self.offered))
 
+    def offer(self, more: Mapping[str, str]) -> None:
+        """Offer further models, name -> spec, behind those that are offered; a name that is taken stays what it is.
+
+        Raises:
+            UsageError: a spec cannot be read.
+        """
+        for spec in more.values():
+            parse_spec(spec)
+        with self._lock:
+            self.offered = {**self.offered, **{name: spec for name, spec in more.items() if name not in self.offered}}
+
     def spec(self, name: str) -> str:
         """The spec of an offered name; another name is a spec itself.
 

@@ -15,6 +15,7 @@ UNSUPPORTED = "No passage was cited, and none matches this answer's wording: che
 _LIST = re.compile(
     rf"\n\n(?:(?:{re.escape(CITED)}|{re.escape(ATTRIBUTED)})(?:\n- \[\d+\] [^\n]*)+|{re.escape(UNSUPPORTED)})\s*\Z"
 )
+_LINE = re.compile(r"^- \[(\d+)\] ([^\n]*?)\s*$", re.MULTILINE)
 _MARKER = re.compile(r"[ \t]*\[\d{1,4}\]")
 _ACTIVE = re.compile(r"[*_`\[\]<>\\!|~&]")  # what Markdown would read in a file's name
 
@@ -33,6 +34,18 @@ def without_list(answer: str) -> str:
     return _LIST.sub("", answer)
 
 
+def listed_sources(answer: str) -> list[tuple[int, str]]:
+    """Number and name of each source in the list below an answer, as `whereabouts` gives the name."""
+    found = _LIST.search(answer)
+    lines = _LINE.findall(found[0]) if found else []
+    return [(int(number), name[1:-1] if name.startswith("`") else name) for number, name in lines]
+
+
+def whereabouts(where: str) -> str:
+    """`Citation.where`, or a path, as the list of sources has it."""
+    return " ".join(visible(where).split()).replace("`", "ʼ")
+
+
 def without_sources(answer: str) -> str:
     """An earlier answer without its list of sources and its markers, whose numbers mean nothing to another request."""
     return _MARKER.sub("", without_list(answer))
@@ -41,4 +54,4 @@ def without_sources(answer: str) -> str:
 def _inert(name: str) -> str:
     """A name on one line, in backticks where Markdown would read something in it."""
     line = " ".join(visible(name).split())
-    return f"`{line.replace('`', 'ʼ')}`" if _ACTIVE.search(line) else line
+    return f"`{whereabouts(name)}`" if _ACTIVE.search(line) else line

@@ -59,6 +59,10 @@ class ChatActions:
         """The page was opened or reloaded; `address` is the conversation that its address names, "" for none."""
         return self._told(lambda: self._opened(page, address) if address else self._closed(page))
 
+    def models(self, page: Page) -> Updates:
+        """Somebody looks at a list of models."""
+        return self._view.models(page) or NOTHING
+
     def new(self, page: Page) -> Updates:
         """Begin a conversation."""
         return self._told(lambda: self._closed(page))

@@ -140,5 +140,8 @@ def _wire(page: gr.Blocks, actions: ChatActions, widgets: Widgets, new: gr.Butto
     )
     counted = [event for widget in (widgets.box, *settings) if (event := getattr(widget, "change", None))]
     gr.on(counted, actions.meter, talking, widgets.meter, **latest)
+    lists = settings[:2]
+    looked = [event for widget in lists if (event := getattr(widget, "focus", None))]
+    gr.on([*looked, page.load], actions.models, widgets.page, lists, **many)
     of_address = "(page, address) => [page, new URLSearchParams(location.search).get('chat') || '']"
     afterwards(page.load(actions.load, [widgets.page, widgets.address], shown, js=of_address, **quiet))

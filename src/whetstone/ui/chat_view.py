@@ -47,7 +47,6 @@ class ChatView:
         self._store = store
         self._running = running
         self.widgets = widgets
-        self._names = {str(parse_spec(spec)): name for name, spec in pool.offered.items()}
 
     def all(self, page: Page) -> Updates:
         """Everything but the meter, the notice and the settings."""
@@ -70,6 +69,18 @@ class ChatView:
             self.widgets.stop: gr.update(visible=bool(answers)),
         }
 
+    def models(self, page: Page) -> Updates:
+        """The lists of models, where they are not what is offered now: a knowledge base may have been made."""
+        names = tuple(self._pool.offered)
+        if names == page.models:
+            return {}
+        page.models = names
+        first, second, *_ = self.widgets.settings
+        return {
+            first: gr.update(choices=[(name, name) for name in names]),
+            second: gr.update(choices=[("None", ""), *((name, name) for name in names)]),
+        }
+
     def live(self, answers: Sequence[Running]) -> str:
         """The answers that are being written here."""
         articles = [thread.live_html(answer.turn, answer.text, answer.reasoning, self._names) for answer in answers]
@@ -78,8 +89,9 @@ class ChatView:
     def settings(self, conversation: Conversation) -> Updates:
         """The settings that a conversation goes on with. A model that is not offered gives way to the default."""
         options = conversation.options
+        model = conversation.model if self._offers(conversation.model) else self._pool.default
         values = (
-            conversation.model if self._offers(conversation.model) else self._pool.default,
+            gr.update(value=model, choices=[(name, name) for name in self._pool.offered]),
             gr.skip(),
             conversation.system,
             gr.skip(),
@@ -97,6 +109,10 @@ class ChatView:
             f"This conversation was held with {conversation.model}, which is not offered here: "
             f"{self._pool.default} answers from now on."
         )
+
+    @property
+    def _names(self) -> dict[str, str]:
+        return {str(parse_spec(spec)): name for name, spec in self._pool.offered.items()}
 
     def _offers(self, model: str) -> bool:
         return model in self._pool.offered or self._pool.any_spec

@@ -30,6 +30,7 @@ class Page:
         follower: counts the loops that followed an answer; only the newest one may go on.
         beginning: held while an answer is begun.
         shows_writing: the answers it shows were under way when they were drawn.
+        models: names of the models that its lists hold.
     """
 
     def __init__(self) -> None:
@@ -42,6 +43,7 @@ class Page:
         self.follower = 0
         self.beginning = threading.Lock()
         self.shows_writing = False
+        self.models: tuple[str, ...] = ()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Page:
         """A fresh page: Gradio copies the first value of a state for every browser tab."""

@@ -4,17 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
+from typing import Any
 
 import gradio as gr
 
 from whetstone.chat.store import ConversationStore
 from whetstone.models.pool import ModelPool
 
-# Called inside its tab, to build what is in it; the first argument is the page around all tabs.
-BuildTab = Callable[[gr.Blocks, ModelPool, ConversationStore], None]
+
+class Workbench(gr.Blocks):
+    """The page around all tabs.
+
+    Attributes:
+        own_user: nobody but the user who started the server can open it; where others can, a tab lets nobody name files
+            and folders of the server.
+    """
+
+    def __init__(self, *, own_user: bool, **more: Any) -> None:
+        super().__init__(**more)
+        self.own_user = own_user
+
+
+# Called inside its tab, to build what is in it.
+BuildTab = Callable[[Workbench, ModelPool, ConversationStore], None]
 
 # Name, and "module:function" of type BuildTab; in the order in which they stand.
-TABS = (("Chat", "whetstone.ui.chat_tab:build_chat"), ("Tokens", "whetstone.ui.tokens_tab:build_tokens"))
+TABS = (
+    ("Chat", "whetstone.ui.chat_tab:build_chat"),
+    ("Tokens", "whetstone.ui.tokens_tab:build_tokens"),
+    ("Knowledge", "whetstone.ui.knowledge_tab:build_knowledge"),
+)
 
 
 def build_tab(where: str) -> BuildTab:

@@ -10,6 +10,7 @@ from pathlib import PurePath
 from whetstone.chat.rows import title_from
 from whetstone.types import Turn, system, text_of
 from whetstone.ui.controls import button
+from whetstone.ui.knowledge_cites import answer_html
 from whetstone.ui.markdown import to_html
 from whetstone.ui.tokens_tab import open_with
 
@@ -126,8 +127,7 @@ def _own_prompt(turn: Turn) -> str:
 
 
 def _body(turn: Turn) -> str:
-    text = text_of(turn.message)
-    return to_html(text) if turn.message["role"] == "assistant" else _plain(text)
+    return answer_html(turn) if turn.message["role"] == "assistant" else _plain(text_of(turn.message))
 
 
 def _plain(text: str) -> str:

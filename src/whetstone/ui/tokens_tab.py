@@ -6,18 +6,17 @@ each of which takes one JSON object and gives one. A refusal comes as a sentence
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from html import escape
-from importlib.resources import files
 from typing import Any
 
 import gradio as gr
 
 from whetstone.chat.store import ConversationStore
-from whetstone.errors import UsageError, WhetstoneError
+from whetstone.errors import UsageError
 from whetstone.models.pool import ModelPool
 from whetstone.tokens.tokenizer import Tokenizer
+from whetstone.ui.asked import Answered, Asked, text_of_file, told
 from whetstone.ui.tokens_answer import of_answer
 from whetstone.ui.tokens_conversation import conversation_of, conversation_view
 from whetstone.ui.tokens_facts import VocabularySets, facts_html
@@ -33,9 +32,6 @@ from whetstone.ui.tokens_vocabulary import found_html
 
 MOST_TOKENIZERS = 6  # side by side
 
-Asked = Mapping[str, Any]
-Answered = dict[str, Any]
-
 
 def build_tokens(page: gr.Blocks, pool: ModelPool, store: ConversationStore) -> None:
     """Build the tab where it is called."""
@@ -43,13 +39,13 @@ def build_tokens(page: gr.Blocks, pool: ModelPool, store: ConversationStore) -> 
     tokenizers = server.tokenizers
     form = form_html(list(tokenizers.sources), tokenizers.default, local_models(pool), any_name=tokenizers.any_name)
     gr.HTML(
-        value=f"<style>{_text('tokens_style.css')}</style>{form}",
-        js_on_load=_text("tokens_page.js"),
+        value=f"<style>{text_of_file('tokens_style.css')}</style>{form}",
+        js_on_load=text_of_file("tokens_page.js"),
         apply_default_css=False,
         elem_id="wh-tokens",
         server_functions=server.functions(),
     )
-    page.load(None, js=_text("tokens_open.js"))
+    page.load(None, js=text_of_file("tokens_open.js"))
 
 
 def open_with(turn: str, words: str = "Show tokens") -> str:
@@ -81,18 +77,18 @@ class TokensServer:
     def functions(self) -> list[Callable[[Any], Answered]]:
         """The functions, under the names by which the page calls them."""
         return [
-            _told(self.tokens_add),
-            _told(self.tokens_text),
-            _told(self.tokens_facts),
-            _told(self.tokens_chat),
-            _told(self.tokens_rows),
-            _told(self.tokens_vocabulary),
-            _told(self.tokens_answer),
-            _told(self.tokens_score),
-            _told(self.tokens_scored),
-            _told(self.tokens_check),
-            _told(self.tokens_checked),
-            _told(self.tokens_stop),
+            told(self.tokens_add),
+            told(self.tokens_text),
+            told(self.tokens_facts),
+            told(self.tokens_chat),
+            told(self.tokens_rows),
+            told(self.tokens_vocabulary),
+            told(self.tokens_answer),
+            told(self.tokens_score),
+            told(self.tokens_scored),
+            told(self.tokens_check),
+            told(self.tokens_checked),
+            told(self.tokens_stop),
         ]
 
     def tokens_add(self, asked: Asked) -> Answered:
@@ -189,20 +185,3 @@ class TokensServer:
 
     def _chosen(self, asked: Asked) -> dict[str, Tokenizer]:
         return {name: self.tokenizers.get(name) for name in self._names(asked)}
-
-
-def _told(function: Callable[[Asked], Answered]) -> Callable[[Any], Answered]:
-    """The function for the page: its errors become sentences. A function and no method, since Gradio marks it."""
-
-    @functools.wraps(function)
-    def told(asked: Any) -> Answered:
-        try:
-            return function(asked if isinstance(asked, Mapping) else {})
-        except WhetstoneError as error:
-            return {"error": str(error).encode("utf-8", "replace").decode()}  # half a character cannot be sent
-
-    return told
-
-
-def _text(name: str) -> str:
-    return files("whetstone.ui").joinpath(name).read_text(encoding="utf-8")

@@ -9,7 +9,7 @@ import gradio as gr
 
 from whetstone.chat.store import ConversationStore
 from whetstone.models.pool import ModelPool
-from whetstone.ui.tabs import TABS, build_tab
+from whetstone.ui.tabs import TABS, Workbench, build_tab
 
 # The page needs nothing from elsewhere, and may ask for nothing there, whatever a model writes. Gradio compiles its
 # templates in the browser, which needs 'unsafe-eval'.
@@ -20,10 +20,14 @@ _POLICY = (
 )
 
 
-def build_workbench(pool: ModelPool, store: ConversationStore) -> gr.Blocks:
-    """The page with its tabs. Serve it with `mount_workbench`, which also gives it its looks."""
-    page: gr.Blocks
-    with gr.Blocks(title="Whetstone", analytics_enabled=False, fill_width=True) as page:
+def build_workbench(pool: ModelPool, store: ConversationStore, *, own_user: bool = False) -> Workbench:
+    """The page with its tabs. Serve it with `mount_workbench`, which also gives it its looks.
+
+    Args:
+        own_user: see `Workbench`.
+    """
+    page: Workbench
+    with Workbench(own_user=own_user, title="Whetstone", analytics_enabled=False, fill_width=True) as page:
         if len(TABS) == 1:  # a row of one tab would only take room
             build_tab(TABS[0][1])(page, pool, store)
         else:
@@ -36,16 +40,17 @@ def build_workbench(pool: ModelPool, store: ConversationStore) -> gr.Blocks:
 
 
 def mount_workbench(
-    app: fastapi.FastAPI, pool: ModelPool, store: ConversationStore, *, path: str = "/"
+    app: fastapi.FastAPI, pool: ModelPool, store: ConversationStore, *, path: str = "/", own_user: bool = False
 ) -> fastapi.FastAPI:
     """Mount the workbench into an app, after all its other routes. Who may come in is for the app to decide.
 
     Args:
         path: where.
+        own_user: the app lets in nobody but the user who started it, see `Workbench`.
     """
     mounted: fastapi.FastAPI = gr.mount_gradio_app(
         app,
-        build_workbench(pool, store),
+        build_workbench(pool, store, own_user=own_user),
         path=path,
         footer_links=[],
         run_history=False,
