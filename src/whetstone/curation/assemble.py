@@ -15,9 +15,10 @@ import polars as pl
 
 from whetstone.curation.balance import WEIGHT as SAMPLE_WEIGHT
 from whetstone.curation.balance import weights
-from whetstone.curation.cleaning import CONTENT, CONTENTS, MEETING, REASON, RULE, TERM_HASHES
+from whetstone.curation.cleaning import CONTENT, CONTENTS, EXACT, MEETING, REASON, RULE, SKETCH, TERM_HASHES
 from whetstone.curation.grouping import NONE, Groups, find_groups
 from whetstone.curation.listing import CATEGORY, ID, PRICE, STORE, TITLE
+from whetstone.curation.minhash import Signatures
 from whetstone.curation.options import Options
 from whetstone.curation.pairs import compare, meetings
 from whetstone.curation.prompts import completion, messages, prompt
@@ -101,12 +102,13 @@ def _split(
     """
     kept = np.flatnonzero(groups.same_as == NONE)
     contents = index[CONTENTS].to_numpy()[kept]
-    keys = index[MEETING].to_numpy()
+    exact, keys, slots = (index[name].to_numpy() for name in (EXACT, MEETING, SKETCH))
     terms = index[TERM_HASHES]
     for left in reversed(range(_DRAWS)):
         split = split_rows(groups.group[kept], contents, Sizes(options.test, options.validation), options.seed)
         train, held_out = kept[split.train], kept[np.concatenate([split.test, split.validation])]
-        first, second = meetings(keys[train], keys[held_out])
+        known, unknown = (Signatures(exact[rows], keys[rows], slots[rows]) for rows in (train, held_out))
+        first, second = meetings(known, unknown)
         pairs = compare(terms, train[first], held_out[second])
         pairs = pairs.where(pairs.alike)
         if not len(pairs) or not left:

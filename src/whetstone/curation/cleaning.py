@@ -9,7 +9,7 @@ import polars as pl
 
 from whetstone.curation.blocks import Chunk
 from whetstone.curation.listing import CATEGORY, CELLS, ID, PARENT, STORE, TITLE
-from whetstone.curation.minhash import KEYS, meeting_keys, sequence_keys
+from whetstone.curation.minhash import KEYS, SLOTS, signatures
 from whetstone.curation.rules.length import TOKENS, WORDS, flattened
 from whetstone.curation.rules.markup import compose
 from whetstone.curation.rules.measures import LENGTHS, WEIGHT
@@ -38,10 +38,12 @@ KEPT_SCHEMA = {
     TOKENS: pl.Int32(),
 }
 # Hashes by which rows are compared.
-EXACT, CONTENTS, TITLE_KEY, PARENT_KEY, MEETING, TERM_HASHES = "exact", "contents", "title", "parent", "keys", "terms"
+EXACT, CONTENTS, TITLE_KEY, PARENT_KEY = "exact", "contents", "title", "parent"
+MEETING, SKETCH, TERM_HASHES = "keys", "slots", "terms"
 INDEX_SCHEMA = {
     **{name: pl.UInt64() for name in (EXACT, CONTENTS, TITLE_KEY, PARENT_KEY)},
     MEETING: pl.Array(pl.UInt64(), KEYS),
+    SKETCH: pl.Array(pl.UInt8(), SLOTS),
     TERM_HASHES: pl.List(pl.UInt32()),
 }
 
@@ -99,14 +101,16 @@ def _index(kept: pl.DataFrame, frame: pl.DataFrame, tools: Tools) -> pl.DataFram
     titles = kept[TITLE].str.to_lowercase().hash()
     parents = frame[PARENT].str.strip_chars().hash()
     named = frame[PARENT].str.strip_chars() != ""
+    found = signatures(terms, edges)
     contents = (f"{text}\x1f{price}" for text, price in zip(kept[TEXT].to_list(), kept[VALUE].to_list(), strict=True))
     return pl.DataFrame(
         {
-            EXACT: sequence_keys(terms, edges[:-1], edges[1:], 0),
+            EXACT: found.whole,
             CONTENTS: hashed(contents, b"row", kept.height),
             TITLE_KEY: titles.set(kept[TITLE].is_null(), None),
             PARENT_KEY: parents.set(~named.fill_null(False), None),
-            MEETING: meeting_keys(terms, edges),
+            MEETING: found.keys,
+            SKETCH: found.slots,
             TERM_HASHES: as_lists((terms >> np.uint64(32)).astype(np.uint32), edges),
         },
         schema=INDEX_SCHEMA,

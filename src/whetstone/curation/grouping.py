@@ -10,7 +10,7 @@ import polars as pl
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from whetstone.curation.cleaning import EXACT, MEETING, PARENT_KEY, TERM_HASHES, TITLE_KEY
+from whetstone.curation.cleaning import EXACT, MEETING, PARENT_KEY, SKETCH, TERM_HASHES, TITLE_KEY
 from whetstone.curation.pairs import NEARLY_EQUAL, Pairs, candidates, compare
 from whetstone.curation.rules.order import DUPLICATE, NEAR_DUPLICATE
 from whetstone.curation.words import Positions
@@ -53,7 +53,7 @@ def find_groups(index: pl.DataFrame, prices: npt.NDArray[np.float64]) -> Groups:
     _, first, inverse = np.unique(exact, return_index=True, return_inverse=True)
     same_as = np.where(first[inverse] == np.arange(len(exact)), NONE, first[inverse])
     left = np.flatnonzero(same_as == NONE)
-    a, b = candidates(index[MEETING].gather(left).to_numpy())
+    a, b = candidates(index[MEETING].gather(left).to_numpy(), index[SKETCH].gather(left).to_numpy())
     pairs = compare(index[TERM_HASHES].gather(left), a, b)
     pairs = Pairs(left[pairs.first], left[pairs.second], pairs.similarity, pairs.one_term)
     alike = pairs.where(pairs.alike)

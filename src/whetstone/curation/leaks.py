@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from whetstone.curation.minhash import meeting_keys
+from whetstone.curation.minhash import Signatures, signatures
 from whetstone.curation.pairs import compare, meetings
 from whetstone.curation.words import as_lists, hashed_terms
 from whetstone.embeddings import Embedder
@@ -38,8 +38,12 @@ def leaks_by_text(train: pl.Series, test: pl.Series) -> list[Leak]:
     if train.is_empty() or test.is_empty():
         return []
     terms, starts = hashed_terms(pl.concat([train.alias("text"), test.alias("text")]).fill_null(""))
-    keys = meeting_keys(terms, starts)
-    first, second = meetings(keys[: len(train)], keys[len(train) :])
+    every = signatures(terms, starts)
+    known, unknown = (
+        Signatures(every.whole[part], every.keys[part], every.slots[part])
+        for part in (slice(0, len(train)), slice(len(train), None))
+    )
+    first, second = meetings(known, unknown)
     pairs = compare(as_lists((terms >> np.uint64(32)).astype(np.uint32), starts), first, second + len(train))
     chosen = np.flatnonzero(pairs.alike)
     found: dict[int, Leak] = {}

@@ -13,6 +13,8 @@ more.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
@@ -20,6 +22,7 @@ from whetstone.curation.words import Hashes, Positions
 
 BANDS, ROWS = 16, 3
 HALVES = 2
+SLOTS = BANDS * ROWS
 KEYS = BANDS + HALVES
 
 # So many texts are drawn for together that their hashes stay in the processor's cache.
@@ -52,28 +55,42 @@ def shingles(terms: Hashes, starts: Positions) -> Hashes:
     return pairs
 
 
-def meeting_keys(terms: Hashes, starts: Positions) -> npt.NDArray[np.uint64]:
-    """Keys that texts share when they may be alike: shape (texts, 18). The arguments are those of `shingles`."""
-    keys = np.empty((len(starts) - 1, KEYS), np.uint64)
-    if not len(keys):
-        return keys
+@dataclass(frozen=True)
+class Signatures:
+    """What texts are compared by.
+
+    Attributes:
+        whole: a key for the terms in their order, shape (texts,).
+        keys: what texts that may be alike share, shape (texts, 18): bands, then the two halves.
+        slots: a byte of each slot, shape (texts, 48): the share of equal ones estimates the similarity.
+    """
+
+    whole: Hashes
+    keys: npt.NDArray[np.uint64]
+    slots: npt.NDArray[np.uint8]
+
+
+def signatures(terms: Hashes, starts: Positions) -> Signatures:
+    """Signatures of texts; the arguments are those of `shingles`."""
+    count = len(starts) - 1
+    keys = np.empty((count, KEYS), np.uint64)
+    slots = np.empty((SLOTS, count), np.uint32)
     low = (mixed(terms) >> _U64(32)).astype(np.uint32)
     pairs = (mixed(shingles(terms, starts)) >> _U64(32)).astype(np.uint32)
-    factors = np.random.default_rng(0).integers(0, 2**32, BANDS * ROWS, dtype=np.uint32) | np.uint32(1)
-    slots = np.empty((BANDS * ROWS, len(keys)), np.uint32)
-    for begin in range(0, len(keys), _AT_ONCE):
-        texts = slice(begin, min(begin + _AT_ONCE, len(keys)))
+    factors = np.random.default_rng(0).integers(0, 2**32, SLOTS, dtype=np.uint32) | np.uint32(1)
+    for begin in range(0, count, _AT_ONCE):
+        texts = slice(begin, min(begin + _AT_ONCE, count))
         edges = starts[texts.start : texts.stop + 1]
         _fill(slots[:, texts], low[edges[0] : edges[-1]], pairs[edges[0] : edges[-1]], edges[:-1] - edges[0], factors)
     for band in range(BANDS):
-        key = np.full(len(keys), band, np.uint64)
+        key = np.full(count, band, np.uint64)
         for row in range(ROWS):
             key = mixed(key * _GOLDEN + slots[band * ROWS + row])
         keys[:, band] = key
-    middle = starts[:-1] + np.diff(starts) // 2
-    keys[:, BANDS] = sequence_keys(terms, starts[:-1], middle, 1)
-    keys[:, BANDS + 1] = sequence_keys(terms, middle, starts[1:], 2)
-    return keys
+    halves = _half_keys(terms, starts)
+    keys[:, BANDS:] = mixed(np.asarray(halves + np.arange(HALVES, dtype=np.uint64), dtype=np.uint64))
+    # The upper byte of a minimum is nearly always 0.
+    return Signatures(mixed(halves[:, 0] * _GOLDEN + halves[:, 1]), keys, slots.T.astype(np.uint8))
 
 
 def _fill(
@@ -92,19 +109,14 @@ def _fill(
         np.minimum(slots[slot], np.minimum.reduceat(drawn, begins), out=slots[slot])
 
 
-def sequence_keys(terms: Hashes, begins: Positions, ends: Positions, purpose: int) -> Hashes:
-    """For each stretch of terms a key that is the same for the same terms in the same order.
-
-    Args:
-        terms: of all texts.
-        begins, ends: of each stretch; they rise, and may be equal.
-        purpose: another one gives other keys.
-    """
-    lengths = ends - begins
-    within = np.arange(int(lengths.sum())) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    chosen = terms[np.repeat(begins, lengths) + within]
-    weighted = mixed(chosen + (within.astype(np.uint64) + _U64(1)) * _GOLDEN)
-    total = np.concatenate([np.zeros(1, np.uint64), np.cumsum(weighted, dtype=np.uint64)])
-    edges = np.concatenate([[0], np.cumsum(lengths)])
-    # Sums wrap around, and so do their differences: no stretch is out of reach.
-    return mixed(total[edges[1:]] - total[edges[:-1]] + np.uint64(purpose) + lengths.astype(np.uint64))
+def _half_keys(terms: Hashes, starts: Positions) -> npt.NDArray[np.uint64]:
+    """For the first and the second half of each text a key of its terms in their order, shape (texts, 2)."""
+    lengths = np.diff(starts)
+    edges = np.empty(2 * len(lengths) + 1, np.int64)
+    edges[::2], edges[1::2] = starts, starts[:-1] + lengths // 2
+    sizes = np.diff(edges)
+    within = (np.arange(len(terms)) - np.repeat(edges[:-1], sizes)).astype(np.uint64)
+    within *= _GOLDEN
+    sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(mixed(terms + within), dtype=np.uint64)])
+    # Sums wrap around, and so do their differences.
+    return mixed(np.diff(sums[edges]) + sizes.astype(np.uint64)).reshape(-1, 2)

@@ -9,17 +9,19 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from whetstone.curation.minhash import mixed, shingles
+from whetstone.curation.minhash import BANDS, SLOTS, Signatures, mixed, shingles
 from whetstone.curation.words import Hashes, Positions
 
 # Texts that have this share of terms and pairs of terms in common belong together.
 ALIKE = 0.6
+# Of texts as alike as that, one pair in a thousand has fewer equal slots; such pairs mostly meet by a half.
+_LEAST_EQUAL = int(0.38 * SLOTS)
 # From here on they say the same.
 NEARLY_EQUAL = 0.9
 # Of so many texts that share a key, every pair is a candidate; of more, each with the first and with its neighbour.
 _ALL_PAIRS = 12
-# Of the training rows that share one key with a test row, so many are compared with it: boilerplate is shared by more,
-# and what they share beyond it shows in other keys.
+# Of the training rows that share half a text with a test row, so many are compared with it: boilerplate is shared by
+# more, and what they share beyond it shows in bands.
 _MOST_MEETINGS = 500
 # So many pairs are compared together; their numbers must fit above the bits of a hash.
 _AT_ONCE = 20_000
@@ -54,11 +56,11 @@ class Pairs:
         return len(self.first)
 
 
-def candidates(keys: npt.NDArray[np.uint64]) -> tuple[Positions, Positions]:
-    """Pairs of rows that share a key in some column, each pair once, the smaller row first.
+def candidates(keys: npt.NDArray[np.uint64], slots: npt.NDArray[np.uint8]) -> tuple[Positions, Positions]:
+    """Pairs of rows that share a key and may be alike by their slots, each pair once, the smaller row first.
 
     Args:
-        keys: shape (rows, columns).
+        keys, slots: of the rows; see `whetstone.curation.minhash.Signatures`.
     """
     found = [np.empty(0, np.int64)]
     for column in range(keys.shape[1]):
@@ -68,25 +70,47 @@ def candidates(keys: npt.NDArray[np.uint64]) -> tuple[Positions, Positions]:
         sizes = np.diff(np.r_[begins, len(order)])
         for a, b in _places(begins, sizes):
             # Rows in a run rise, since the sort is stable.
-            found.append(order[a] * len(keys) + order[b])
+            first, second = order[a], order[b]
+            if column < BANDS:
+                chosen = _promising(slots, first, slots, second)
+                first, second = first[chosen], second[chosen]
+            found.append(first * len(keys) + second)
     pairs = np.unique(np.concatenate(found))
     return pairs // max(len(keys), 1), pairs % max(len(keys), 1)
 
 
-def meetings(train: npt.NDArray[np.uint64], test: npt.NDArray[np.uint64]) -> tuple[Positions, Positions]:
-    """Pairs of a row of one set and a row of another that share a key, each pair once; keys as for `candidates`."""
+def meetings(train: Signatures, test: Signatures) -> tuple[Positions, Positions]:
+    """Pairs of a row of one set and a row of another that share a key and may be alike, each pair once."""
     found = [np.empty(0, np.int64)]
-    for column in range(train.shape[1]):
-        order = np.argsort(train[:, column], kind="stable")
-        ordered = train[order, column]
-        begins = np.searchsorted(ordered, test[:, column], side="left")
-        counts = np.minimum(np.searchsorted(ordered, test[:, column], side="right") - begins, _MOST_MEETINGS)
+    size = len(train.keys)
+    for column in range(train.keys.shape[1]):
+        order = np.argsort(train.keys[:, column], kind="stable")
+        ordered = train.keys[order, column]
+        begins = np.searchsorted(ordered, test.keys[:, column], side="left")
+        counts = np.searchsorted(ordered, test.keys[:, column], side="right") - begins
+        if column >= BANDS:
+            counts = np.minimum(counts, _MOST_MEETINGS)
         ends = np.cumsum(counts)
-        within = np.arange(int(ends[-1])) - np.repeat(ends - counts, counts)
-        rows = np.repeat(np.arange(len(test)), counts)
-        found.append(rows * len(train) + order[np.repeat(begins, counts) + within])
+        within = np.arange(int(ends[-1]) if len(ends) else 0) - np.repeat(ends - counts, counts)
+        rows = np.repeat(np.arange(len(test.keys)), counts)
+        others = order[np.repeat(begins, counts) + within]
+        if column < BANDS:
+            chosen = _promising(train.slots, others, test.slots, rows)
+            rows, others = rows[chosen], others[chosen]
+        found.append(rows * size + others)
     pairs = np.unique(np.concatenate(found))
-    return pairs % len(train), pairs // len(train)
+    return pairs % max(size, 1), pairs // max(size, 1)
+
+
+def _promising(
+    left: npt.NDArray[np.uint8], first: Positions, right: npt.NDArray[np.uint8], second: Positions
+) -> npt.NDArray[np.bool_]:
+    """Which pairs may be alike: enough of their slots are equal."""
+    chosen = np.empty(len(first), bool)
+    for begin in range(0, len(first), _AT_ONCE):
+        part = slice(begin, begin + _AT_ONCE)
+        chosen[part] = (left[first[part]] == right[second[part]]).sum(axis=1) >= _LEAST_EQUAL
+    return chosen
 
 
 def _places(begins: Positions, sizes: Positions) -> Iterator[tuple[Positions, Positions]]:

@@ -14,7 +14,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from threading import Lock
-from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -43,7 +42,7 @@ _SAYS_SOMETHING = re.compile(r"[^\s()\[\]{},;:.\-/]")
 _TERM = rf"[{_CHARACTER}]|[[\p{{L}}\p{{N}}]--[{_CHARACTER}]]+(?:[.,]\p{{N}}+)*"
 # So many words are encoded as one text: the call costs nothing then, and no tokenizer minds the length.
 _AT_ONCE = 200
-# With so many distinct words the table starts anew, so that memory stays bounded.
+# With so many distinct words a new table is begun, so that memory stays bounded: a word takes about 100 bytes.
 MOST_WORDS = 2_000_000
 
 
@@ -56,18 +55,71 @@ def _is_measure(word: str) -> bool:
     return _MEASURE.fullmatch(word) is not None and not (word.isdigit() and len(word) > _LONGEST_NUMBER)
 
 
+class _Index:
+    """Word hashes to numbers: a hash table in two arrays, looked up for millions of words at a time.
+
+    Args:
+        size: slots, a power of two; at most half of them are filled.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._mask = np.uint64(size - 1)
+        self._numbers = np.full(size, -1, np.int32)
+        self.hashes = np.empty(0, np.uint64)
+
+    def __len__(self) -> int:
+        return len(self.hashes)
+
+    def find(self, hashes: Hashes) -> npt.NDArray[np.int32]:
+        """The number of each word, -1 where it is unknown."""
+        if not len(self):
+            return np.full(len(hashes), -1, np.int32)
+        slots = hashes & self._mask
+        found: npt.NDArray[np.int32] = self._numbers[slots]
+        wrong = np.flatnonzero((found >= 0) & (self.hashes[found] != hashes))
+        while len(wrong):
+            slots[wrong] = (slots[wrong] + np.uint64(1)) & self._mask
+            found[wrong] = self._numbers[slots[wrong]]
+            wrong = wrong[(found[wrong] >= 0) & (self.hashes[found[wrong]] != hashes[wrong])]
+        return found
+
+    def extended(self, new: Hashes) -> _Index:
+        """With new words, which get the next numbers; the index itself stays as it is for those who read it."""
+        total = len(self) + len(new)
+        size = len(self._numbers)
+        while size < 2 * total:
+            size *= 2
+        grown = _Index(size)
+        grown.hashes = np.concatenate([self.hashes, new])
+        if size == len(self._numbers):
+            grown._numbers = self._numbers.copy()
+            waiting = np.arange(len(self), total, dtype=np.int32)
+        else:
+            waiting = np.arange(total, dtype=np.int32)
+        slots = grown.hashes[waiting] & grown._mask
+        while len(waiting):
+            # Of the words that want one free slot the last to be written has it; the others go on to the next.
+            free = grown._numbers[slots] < 0
+            grown._numbers[slots[free]] = waiting[free]
+            left = grown._numbers[slots] != waiting
+            waiting, slots = waiting[left], (slots[left] + np.uint64(1)) & grown._mask
+        return grown
+
+
 @dataclass(frozen=True)
 class _Known:
-    """What is known of words, by their numbers; arrays are never changed once they are here.
+    """What is known of words, by their numbers; nothing in it is changed once it is here.
 
     Attributes:
-        tokens: tokens of the word with the blank before it; 0 where the number is not yet known.
+        index: their numbers.
+        tokens: tokens of the word with the blank before it.
         characters: its length.
         part: whether it holds a part number.
         first_term, terms: where its terms are in `hashes`, and how many.
         hashes: of terms (letters and digits in lower case, without the punctuation around them).
     """
 
+    index: _Index
     tokens: Counts
     characters: Counts
     part: Flags
@@ -78,7 +130,9 @@ class _Known:
     @staticmethod
     def nothing() -> _Known:
         counts = np.empty(0, np.int32)
-        return _Known(counts, counts, np.empty(0, bool), np.empty(0, np.int64), counts, np.empty(0, np.uint64))
+        return _Known(
+            _Index(1 << 16), counts, counts, np.empty(0, bool), np.empty(0, np.int64), counts, np.empty(0, np.uint64)
+        )
 
 
 class WordTable:
@@ -92,19 +146,24 @@ class WordTable:
         self.tokenizer = tokenizer
         self.adds_up = tokens_add_up(tokenizer)
         self._lock = Lock()
-        self._categories = pl.Categorical(pl.Categories.random())
-        # A mapping lives as long as a series that uses it.
-        self._alive = pl.Series([""]).cast(self._categories)
         self._known = _Known.nothing()
         self._leading: dict[int, int] = {}
-        self._scrubbed: dict[str, str] = {}
+        self._scrubbed: dict[int, tuple[str, str]] = {}
+
+    def __len__(self) -> int:
+        return len(self._known.index)
 
     def codes(self, texts: pl.Series) -> pl.Series:
         """The words of each text by their numbers: a list of UInt32."""
         lists = texts.str.split(" ")
-        codes = lists.cast(pl.List(self._categories)).to_physical()
-        self._learn(lists.explode(), codes.explode().to_numpy())
-        return codes
+        words = lists.explode()
+        hashes = words.hash().to_numpy()
+        codes = self._known.index.find(hashes)
+        if codes.min(initial=0) < 0:
+            self._learn(words, hashes, np.flatnonzero(codes < 0))
+            codes = self._known.index.find(hashes)
+        starts = np.concatenate([[0], np.cumsum(lists.list.len().to_numpy(), dtype=np.int64)])
+        return as_lists(codes.astype(np.uint32), starts)
 
     def tokens(self, codes: Codes) -> Counts:
         """Tokens of each word, the blank before it included."""
@@ -134,11 +193,14 @@ class WordTable:
         """The length of each word."""
         return self._known.characters[codes]
 
-    def without_parts(self, text: str) -> str:
-        """A text of known words without those that are part numbers."""
-        kept = [self._scrubbed.get(word, word) for word in text.split(" ")]
+    def without_parts(self, text: str, codes: Sequence[int]) -> str:
+        """A text without its part numbers; `codes` are those of its words that hold one."""
+        text = f" {text} "
+        for code in codes:
+            word, left = self._scrubbed[code]
+            text = text.replace(f" {word} ", f" {left} " if left else " ")
         # A part number may have shared its word with the end of a line.
-        return " ".join(filter(None, kept)).replace(" \n", "\n").replace("\n ", "\n").replace("\n\n", "\n").strip()
+        return text.replace(" \n", "\n").replace("\n ", "\n").replace("\n\n", "\n").strip()
 
     def terms(self, codes: Codes) -> tuple[Hashes, Counts]:
         """The hashes of all terms of these words, and how many each word has."""
@@ -148,29 +210,29 @@ class WordTable:
         within = np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - counts, counts)
         return known.hashes[np.repeat(known.first_term[codes], counts) + within], counts
 
-    def _learn(self, words: pl.Series, codes: Codes) -> None:
+    def _learn(self, words: pl.Series, hashes: Hashes, unknown: Positions) -> None:
         with self._lock:
             known = self._known
-            size = max(len(known.tokens), int(codes.max()) + 1 if len(codes) else 0)
-            tokens, characters = _grown(known.tokens, size), _grown(known.characters, size)
-            part = _grown(known.part, size)
-            first, terms = _grown(known.first_term, size), _grown(known.terms, size)
-            unknown = np.flatnonzero(tokens[codes] == 0)
-            new, at = np.unique(codes[unknown], return_index=True)
+            # Another thread may have learnt some of them meanwhile.
+            unknown = unknown[known.index.find(hashes[unknown]) < 0]
+            new, at = np.unique(hashes[unknown], return_index=True)
             if not len(new):
                 return
             texts = words.gather(unknown[at])
-            tokens[new] = _word_tokens(self.tokenizer, texts.to_list())
-            characters[new] = texts.str.len_chars().to_numpy()
-            part[new] = self._parts_in(texts)
             found = texts.str.to_lowercase().str.extract_all(_TERM)
-            counts = found.list.len().to_numpy()
-            first[new] = len(known.hashes) + np.cumsum(counts) - counts
-            terms[new] = counts
-            hashes = found.explode().drop_nulls().hash().to_numpy()
-            self._known = _Known(tokens, characters, part, first, terms, np.concatenate([known.hashes, hashes]))
+            terms = found.list.len().to_numpy().astype(np.int32)
+            codes = np.arange(len(known.index), len(known.index) + len(new))
+            self._known = _Known(
+                known.index.extended(new),
+                np.concatenate([known.tokens, _word_tokens(self.tokenizer, texts.to_list())]),
+                np.concatenate([known.characters, texts.str.len_chars().to_numpy().astype(np.int32)]),
+                np.concatenate([known.part, self._parts_in(codes, texts)]),
+                np.concatenate([known.first_term, len(known.hashes) + np.cumsum(terms, dtype=np.int64) - terms]),
+                np.concatenate([known.terms, terms]),
+                np.concatenate([known.hashes, found.explode().drop_nulls().hash().to_numpy()]),
+            )
 
-    def _parts_in(self, words: pl.Series) -> Flags:
+    def _parts_in(self, codes: Positions, words: pl.Series) -> Flags:
         """Whether each word holds a part number; those that do are kept with what is left of them."""
         flags = words.str.contains(_MAY_HOLD_PART).to_numpy().copy()
         for row in np.flatnonzero(flags):
@@ -179,7 +241,8 @@ class WordTable:
             flags[row] = left != word
             if left != word:
                 # Brackets that held nothing else go too.
-                self._scrubbed[word] = left if _SAYS_SOMETHING.search(left) else "\n" * ("\n" in left)
+                kept = left if _SAYS_SOMETHING.search(left) else "\n" * ("\n" in left)
+                self._scrubbed[int(codes[row])] = (word, kept)
         return flags
 
 
@@ -198,15 +261,6 @@ def as_lists(values: npt.NDArray[np.uint32], starts: Positions) -> pl.Series:
     owner = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
     frame = pl.DataFrame({"owner": owner, "value": values})
     return frame.group_by("owner", maintain_order=True).agg("value")["value"]
-
-
-_Number = TypeVar("_Number", bound=np.generic)
-
-
-def _grown(values: npt.NDArray[_Number], size: int) -> npt.NDArray[_Number]:
-    grown = np.zeros(size, values.dtype)
-    grown[: len(values)] = values
-    return grown
 
 
 def _word_tokens(tokenizer: Tokenizer, words: Sequence[str]) -> Counts:

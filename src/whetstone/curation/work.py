@@ -18,7 +18,7 @@ from whetstone.curation.cleaning import Cleaned, clean
 from whetstone.curation.options import Options
 from whetstone.curation.rules.step import Tools
 from whetstone.curation.tally import Tally
-from whetstone.curation.words import WordTable
+from whetstone.curation.words import MOST_WORDS, WordTable
 from whetstone.storage.files import storage_error, write_atomically
 from whetstone.storage.journal import JournalWriter, read_journal
 from whetstone.tokens.sources import load_tokenizer
@@ -92,7 +92,7 @@ class Worker:
     def __init__(self, folder: Path, plan: Plan) -> None:
         self.folder = folder
         self.plan = plan
-        self.tools = Tools(plan.options, WordTable(load_tokenizer(plan.options.tokenizer)))
+        self._tools = Tools(plan.options, WordTable(load_tokenizer(plan.options.tokenizer)))
 
     def read(self, span: Span, skip: frozenset[int]) -> Iterator[Chunk]:
         """The chunks of a span but those that are finished."""
@@ -100,7 +100,11 @@ class Worker:
 
     def finish(self, chunk: Chunk) -> dict[str, Any]:
         """Clean and keep a chunk; its line for the journal."""
-        cleaned = clean(chunk, self.tools)
+        tools = self._tools
+        cleaned = clean(chunk, tools)
+        if len(tools.words) > MOST_WORDS:
+            # Threads that are at work keep the table that they began with.
+            self._tools = Tools(tools.options, WordTable(tools.words.tokenizer))
         _keep(cleaned, ChunkFiles.of(self.folder, chunk.file, chunk.number))
         return {"file": chunk.file, "number": chunk.number, "tally": cleaned.tally.to_json()}
 

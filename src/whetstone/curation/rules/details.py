@@ -40,14 +40,17 @@ NOISE = (
 )
 _NOISE_NAMES = frozenset(name.casefold() for name in NOISE)
 _NAMES = "|".join(name.replace("?", r"\?") for name in NOISE)
-_NOISE = rf'(?:, |(\{{))"(?:{_NAMES})": (?:\{{[^{{}}]*\}}|"(?:[^"\\]|\\.)*"|[^,{{}}"\[\]]+)'
-# An object of plain texts as `json.dumps` writes it, in which every quote is part of the notation.
-_FLAT = r'^\{(?:"[^"\\]+": "[^"\\]*"(?:, "[^"\\]+": "[^"\\]*")*)?\}$'
+_VALUE = r'(?:\{[^{}]*\}|"(?:[^"\\]|\\.)*"|[^,{}"\[\]]+)'
+_NOISE = rf', "(?:{_NAMES})": {_VALUE}'
+_NOISE_FIRST = rf'^\{{(?:"(?:{_NAMES})": {_VALUE}(?:, )?)+'
+# An object of plain texts as `json.dumps` writes it, with no escapes but of quotes and backslashes.
+_FLAT = r'^\{(?:"[^"\\]+": "(?:[^"\\]|\\["\\])*"(?:, "[^"\\]+": "(?:[^"\\]|\\["\\])*")*)?\}$'
 
 
 def _flat_lines(details: pl.Series) -> pl.Series:
-    """Objects of plain texts without an escape, as lines."""
-    return details.str.replace_many(['": "', '", "', '{"', '"}', "{}"], [": ", "\n", "", "", ""])
+    """Objects of plain texts as lines; from left to right, so that an escaped quote is never taken for a text's end."""
+    inner = details.str.strip_prefix('{"').str.strip_suffix('"}').str.strip_prefix("{}")
+    return inner.str.replace_many(["\\\\", '\\"', '": "', '", "'], ["\\", '"', ": ", "\n"], leftmost=True)
 
 
 def details_to_lines(frame: pl.DataFrame, tools: Tools) -> Step:
@@ -56,7 +59,7 @@ def details_to_lines(frame: pl.DataFrame, tools: Tools) -> Step:
     kept, _ = rewrite(
         details,
         details.str.contains(f'"(?:{_NAMES})": '),
-        lambda found: found.str.replace_all(_NOISE, "$1").str.replace(r"^\{, ", "{"),
+        lambda found: found.str.replace_all(_NOISE, "").str.replace(_NOISE_FIRST, "{"),
     )
     flat = kept.str.contains(_FLAT).fill_null(False)
     lines, _ = rewrite(kept, flat, _flat_lines)

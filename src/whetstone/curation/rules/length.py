@@ -27,10 +27,16 @@ def scrub_part_numbers(frame: pl.DataFrame, tools: Tools) -> Step:
     """Takes out part numbers, and adds the words of each text by their numbers."""
     text, words = frame[TEXT], tools.words.codes(frame[TEXT])
     codes, starts = flattened(words)
-    rows = pl.Series(np.flatnonzero(np.logical_or.reduceat(tools.words.holds_part(codes), starts[:-1])))
+    parts = np.flatnonzero(tools.words.holds_part(codes))
     changed = pl.repeat(False, len(text), eager=True)
-    if len(rows):
-        scrubbed = [tools.words.without_parts(each) for each in text.gather(rows).to_list()]
+    if len(parts):
+        named = pl.DataFrame({"row": np.searchsorted(starts, parts, side="right") - 1, "code": codes[parts]})
+        found = named.group_by("row", maintain_order=True).agg("code")
+        rows = found["row"]
+        scrubbed = [
+            tools.words.without_parts(each, numbers)
+            for each, numbers in zip(text.gather(rows).to_list(), found["code"].to_list(), strict=True)
+        ]
         new = pl.Series(TEXT, scrubbed, dtype=pl.String)
         text, changed = text.scatter(rows, new), changed.scatter(rows, True)
         words = _put(words, rows, tools.words.codes(new))

@@ -26,9 +26,8 @@ _WIDTHLESS = (
     r"[\x00-\x08\x0e-\x1f\x7f-\x{84}\x{86}-\x{9f}\x{ad}\x{200b}-\x{200f}\x{202a}-\x{202e}\x{2060}-\x{206f}\x{feff}"
     r"\x{fff9}-\x{fffd}]"
 )
-# Of a text, so many characters for each token it may have are looked at; a catalogue's longest are thousands of times
-# as long.
-CHARACTERS_PER_TOKEN = 30
+# Of a text, so many characters for each token it may have are looked at: four times what English has for a token.
+CHARACTERS_PER_TOKEN = 16
 
 
 def compose(frame: pl.DataFrame, tools: Tools) -> pl.DataFrame:

@@ -23,7 +23,8 @@ _GOES_ON = re.compile(r"\s?%|\w")
 _CENTS = re.compile(r"[.,]\d\d$")
 # So many characters around a number are looked at.
 _BEFORE, _BEHIND = 32, 12
-# Where one of these is not, no amount has a currency or a word beside it.
+_HINTS = ["$", "usd", "dollar", "bucks", "price", "cost", "msrp", "rrp", "retail", "sell"]
+# Where none of these is, no amount has a currency or a word beside it.
 _MAY_STATE_ONE = (
     r"(?i-u)\$ ?[.0-9]|usd *[.0-9]|[0-9] ?(?:\$|usd|us\$|dollar|bucks)"
     r"|\b(?:priced?|costs?|msrp|rrp|retails?|sells?)\b(?u:[^0-9.$]{0,16})[.0-9]"
@@ -54,16 +55,19 @@ def _candidates(text: pl.Series, price: pl.Series) -> pl.Series:
     ending = (cents % 100).cast(pl.String).str.zfill(2)
     dollars = (cents // 100).cast(pl.String)
     grouped = pl.format("{},{}", cents // 100_000, (cents // 100 % 1000).cast(pl.String).str.zfill(3))
-    return (
+    hinted = text.str.contains_any(_HINTS, ascii_case_insensitive=True).fill_null(False).arg_true()
+    named = pl.repeat(False, len(text), eager=True)
+    named = named.scatter(hinted, text.gather(hinted).str.contains(_MAY_STATE_ONE))
+    stated = (
         pl.DataFrame({"text": text, "price": price})
         .select(
-            pl.col("text").str.contains(_MAY_STATE_ONE)
-            | pl.col("text").str.contains(pl.format("{}.{}", dollars, ending), literal=True)
+            pl.col("text").str.contains(pl.format("{}.{}", dollars, ending), literal=True)
             | pl.col("text").str.contains(pl.format("{},{}", dollars, ending), literal=True)
             | ((cents >= 100_000) & pl.col("text").str.contains(pl.format("{}.{}", grouped, ending), literal=True))
         )
         .to_series()
     )
+    return named | stated.fill_null(False)
 
 
 def masked_price(text: str, price: float) -> str:
@@ -81,7 +85,7 @@ def masked_price(text: str, price: float) -> str:
 
 def stating_rows(text: pl.Series, price: pl.Series) -> list[int]:
     """Positions of the texts that state their own price."""
-    rows = _candidates(text, price).fill_null(False).arg_true()
+    rows = _candidates(text, price).arg_true()
     cells = zip(rows, text.gather(rows), price.gather(rows), strict=True)
     return [row for row, each, value in cells if masked_price(each, value) != each]
 
