@@ -16,6 +16,7 @@ from whetstone.server.metrics import CountRequests, Metrics
 from whetstone.server.routes.chat import chat_routes
 from whetstone.server.routes.completions import completion_routes
 from whetstone.server.routes.embeddings import embedding_routes
+from whetstone.server.routes.estimate import estimate_routes
 from whetstone.server.routes.service import service_routes
 from whetstone.server.routes.tokens import token_routes
 from whetstone.server.streaming import Engine
@@ -62,7 +63,7 @@ def create_app(
     guard = Guard.configure(token, allowed_origins)
     app.state.guard = guard
     install_handlers(app)
-    for routes in (chat_routes, completion_routes, embedding_routes, token_routes, service_routes):
+    for routes in (chat_routes, completion_routes, embedding_routes, estimate_routes, token_routes, service_routes):
         app.include_router(routes(engine))
     paths = frozenset(app.openapi()["paths"])
     # The last one is the outermost.

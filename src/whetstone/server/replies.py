@@ -176,6 +176,39 @@ class EmbeddingList(BaseModel):
     usage: EmbeddingUsage
 
 
+class Candidate(BaseModel):
+    """A number that it may be."""
+
+    value: float
+    probability: float
+
+
+class EstimateReply(BaseModel):
+    """What one item costs."""
+
+    object: Literal["estimate"]
+    index: int
+    estimate: float
+    kind: Literal["mode", "median", "mean", "log_mean"]
+    interval: tuple[float, float] = Field(description="its ends, both included")
+    level: float = Field(description="probability that the interval is to hold")
+    quantiles: dict[str, float] = Field(description='"0.05" to "0.95"')
+    inside: float = Field(description="probability that the model answers with a number of the grid at all")
+    bound: float = Field(description="no probability is off by more than this; 0 where all candidates were read")
+    candidates: list[Candidate] = Field(description="the ten most probable")
+    cut: int = Field(description="characters at the end of the text that the model was not shown")
+    note: str = Field(description="what the figures rest on")
+
+
+class EstimateList(BaseModel):
+    """What all items cost, in their order."""
+
+    object: Literal["list"]
+    data: list[EstimateReply]
+    model: str
+    usage: UsageReply
+
+
 class Piece(BaseModel):
     """A token and its text."""
 

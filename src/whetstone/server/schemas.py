@@ -154,6 +154,19 @@ class EmbeddingRequest(Request):
     dimensions: Annotated[int, Field(ge=1)] | None = None
 
 
+class EstimateRequest(Request):
+    """A request to /v1/estimate."""
+
+    input: Text | list[Text] = Field(description="an item's text, or several")
+    grid: Annotated[str, Field(max_length=1000, pattern="^[0-9., :log-]+$")] = Field(
+        "0..999", description="the candidates: 0..999, 0.00..99.99, 0..100:5, log:1..10000:60, or 1,2,5,10"
+    )
+    level: Annotated[float, Field(gt=0, lt=1)] = Field(0.8, description="probability that the interval is to hold")
+    estimate: Literal["auto", "mode", "median", "mean", "log_mean"] = Field(
+        "auto", description="which number of the distribution; auto is the median"
+    )
+
+
 class TokenizeRequest(Request):
     """A request to /tokenize."""
 

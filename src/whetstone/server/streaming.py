@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -80,20 +80,29 @@ class Engine:
 
     async def work(self, request: Request, task: Callable[[], T]) -> T:
         """What a function returns that may take long. It runs on a thread of its own."""
+        (found,) = await self.gather(request, lambda: iter([task()]))
+        return found
+
+    async def gather(self, request: Request, task: Callable[[], Iterator[T]]) -> list[T]:
+        """Everything that an iterator gives, each of which may take long. It runs on a thread of its own.
+
+        When the client goes away, no further one is asked for.
+        """
         found: list[T] = []
 
-        def once() -> list[Chunk]:
-            found.append(task())
-            return []
+        def each() -> Iterator[Chunk]:
+            for one in task():
+                found.append(one)
+                yield Chunk()
 
         async with Attendance(request.receive) as gone:
-            reading: Reading[None] | None = await self.read([lambda: iter(once())], [lambda _: None], gone.future)
+            reading: Reading[None] | None = await self.read([each], [lambda _: None], gone.future)
             if reading is not None:
                 gone.future.add_done_callback(reading.on_gone)
                 await reading.take()
-        if not found:
-            raise ClientGoneError
-        return found[0]
+            if reading is None or gone.future.done():
+                raise ClientGoneError
+        return found
 
     def start(self) -> None:
         """Take requests, again if need be: an app can be started after it was stopped."""
