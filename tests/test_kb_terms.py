@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from whetstone.retrieval.stemming import stem
-from whetstone.retrieval.terms import index_terms, query_terms
+from whetstone.retrieval.terms import index_terms, query_terms, terms_held
 
 
 @pytest.mark.parametrize(
@@ -114,3 +114,14 @@ def test_what_is_no_word_is_cut() -> None:
 def test_stems_are_those_of_snowball(words: str, stems: str) -> None:
     """The right column was written by snowballstemmer 3.1.1."""
     assert " ".join(stem(word) for word in words.split()) == stems
+
+
+_WORDS = st.lists(st.text("adeginlsty", max_size=12) | st.text("aÉ값은-_.'’19", max_size=6), max_size=12)
+
+
+@given(_WORDS, _WORDS)
+def test_terms_held_are_those_of_the_index(words: list[str], others: list[str]) -> None:
+    text = " ".join(words)
+    of_text = index_terms(text)
+    wanted = [*of_text[::2], *index_terms(" ".join(others))]
+    assert terms_held(text, wanted) == set(of_text).intersection(wanted)

@@ -8,13 +8,9 @@ terms weigh by their rarity, as in BM25 (Robertson & Spärck Jones 1976).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from threading import Lock
+from collections.abc import Collection, Mapping, Sequence
 
-from whetstone.retrieval.document import StoredChunk
-from whetstone.retrieval.terms import index_terms
-
-__all__ = ["TermsOfChunks", "rarities", "share"]
+__all__ = ["rarities", "share"]
 
 
 def rarities(terms: Sequence[str], frequencies: Sequence[int], total: int) -> dict[str, float]:
@@ -32,27 +28,7 @@ def rarities(terms: Sequence[str], frequencies: Sequence[int], total: int) -> di
     }
 
 
-def share(rarity: Mapping[str, float], terms: frozenset[str]) -> float:
+def share(rarity: Mapping[str, float], terms: Collection[str]) -> float:
     """The share, from 0 to 1, of the question's terms that are among those of a chunk, each as heavy as it is rare."""
     whole = sum(rarity.values())
     return sum(weight for term, weight in rarity.items() if term in terms) / whole if whole else 0.0
-
-
-class TermsOfChunks:
-    """The distinct terms of chunks, kept for the next question: chunks keep their id as long as they stay the same."""
-
-    def __init__(self, most: int = 20_000) -> None:
-        self._most = most
-        self._kept: dict[int, frozenset[str]] = {}
-        self._lock = Lock()
-
-    def of(self, stored: StoredChunk) -> frozenset[str]:
-        """The terms of a chunk as it is shown, so with its headings."""
-        terms = self._kept.get(stored.id)
-        if terms is None:
-            terms = frozenset(index_terms(stored.chunk.shown))
-            with self._lock:
-                if len(self._kept) >= self._most:
-                    self._kept.clear()
-                self._kept[stored.id] = terms
-        return terms

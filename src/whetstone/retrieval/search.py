@@ -14,7 +14,7 @@ from typing import Literal
 
 from whetstone.embeddings import Embedder
 from whetstone.errors import UsageError
-from whetstone.retrieval.coverage import TermsOfChunks, share
+from whetstone.retrieval.coverage import share
 from whetstone.retrieval.diversity import diversified
 from whetstone.retrieval.document import EVERYTHING, Filter, StoredChunk
 from whetstone.retrieval.fusion import WEIGHTS, Weights, fused
@@ -22,6 +22,7 @@ from whetstone.retrieval.passages import gathered, shown_together
 from whetstone.retrieval.query import Query, analysed
 from whetstone.retrieval.rerank import Reranker
 from whetstone.retrieval.store import Store
+from whetstone.retrieval.terms import terms_held
 
 __all__ = ["Hit", "Mode", "Search", "SearchSettings"]
 
@@ -121,7 +122,6 @@ class Search:
         self._store, self._settings, self._reranker = store, settings, reranker
         self._embedder: Callable[[], Embedder] = embedder if callable(embedder) else lambda: embedder
         self._weights = weights or _WEIGHTS[settings.mode]
-        self._terms = TermsOfChunks()
 
     def find(self, question: str, k: int = 10, where: Filter = EVERYTHING) -> list[Hit]:
         """The best passages for a question, best first.
@@ -162,7 +162,7 @@ class Search:
         if query.vector is not None and (missing := [id_ for id_ in keyword if id_ not in dense]):
             dense.update(zip(missing, self._store.cosines(query.vector, missing), strict=True))
         stored = self._store.chunks(sorted({*dense, *keyword}))
-        terms = [self._terms.of(one) for one in stored]
+        terms = [terms_held(one.chunk.shown, query.rarity) for one in stored]
         coverage = [share(query.rarity, found) for found in terms]
         cosines = [dense.get(one.id, 0.0) for one in stored]
         bm25 = [keyword.get(one.id, 0.0) for one in stored]

@@ -42,6 +42,7 @@ class SqliteStore:
         self._sqlite = SqliteFile(file, wait)
         self._vectors = Vectors()
         self._filters = Filters()
+        self._frequencies = sqlite_keyword.Frequencies()
 
     @property
     def name(self) -> str:
@@ -137,14 +138,18 @@ class SqliteStore:
         asked = terms.query_terms(text)
         with self._sqlite.reading() as connection:
             if not sqlite_keyword.is_outdated(connection):
-                return sqlite_keyword.search(connection, asked, k, self._passing(connection, where))
+                return self._by_words(connection, asked, k, where)
         with self._sqlite.changing() as connection:  # once after an update of this program
             sqlite_keyword.bring_up_to_date(connection)
-            return sqlite_keyword.search(connection, asked, k, self._passing(connection, where))
+            return self._by_words(connection, asked, k, where)
+
+    def _by_words(self, connection: sqlite3.Connection, asked: Sequence[str], k: int, where: Filter) -> list[Match]:
+        counts = dict(zip(asked, self._frequencies.of(connection, asked), strict=True))
+        return sqlite_keyword.search(connection, counts, k, self._passing(connection, where))
 
     def document_frequency(self, terms: Sequence[str]) -> list[int]:
         with self._sqlite.reading() as connection:
-            return sqlite_keyword.frequencies(connection, terms)
+            return self._frequencies.of(connection, terms)
 
     def faults(self) -> Iterator[Fault]:
         yield from faults_of(self._sqlite)
