@@ -7,7 +7,22 @@ import sys
 
 import typer
 
-from whetstone.cli import chat, chats, compare, data, diff, doctor, kb, models, price, report, runs, serve, tokens
+from whetstone.cli import (
+    chat,
+    chats,
+    compare,
+    data,
+    diff,
+    doctor,
+    guess,
+    kb,
+    models,
+    price,
+    report,
+    runs,
+    serve,
+    tokens,
+)
 from whetstone.cli.visible import visible
 from whetstone.errors import WhetstoneError
 
@@ -27,6 +42,7 @@ app.add_typer(data.app, name="data")
 app.add_typer(kb.app, name="kb")
 app.command("compare")(compare.compare)
 app.command("price")(price.price)
+app.command("guess")(guess.guess)
 app.command("runs")(runs.runs)
 app.command("serve")(serve.serve)
 app.command("report")(report.report)
