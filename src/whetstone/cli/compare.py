@@ -28,8 +28,11 @@ def compare(
             "--technique",
             "-t",
             help="A technique; repeat for several. constant[:mean|median|mode], linear, "
-            "tfidf, knn[:K], lightgbm, ask, few-shot[:fixed|random|nearest[:K]], retrieved:KB[:K] (passages of a "
-            "knowledge base), guesses:FILE. Default: all that suit the problem.",
+            "tfidf, knn[:K], lightgbm[:embeddings], ask, few-shot[:fixed|random|nearest[:K]], retrieved:KB[:K] "
+            "(passages of a knowledge base), guesses:FILE. Numbers, read off a local model's probabilities: "
+            "price[:auto|generate|course|top_k|mode|median|mean|log_mean][:nearest:K][:chat], "
+            "calibrated[:auto|mode|median|mean|log_mean][:nearest:K][:chat], hidden-ridge. "
+            "ensemble:A+B+C puts others together. Default: all that suit the problem.",
         ),
     ] = None,
     model: Annotated[
@@ -38,6 +41,13 @@ def compare(
     ] = None,
     question: Annotated[
         str | None, typer.Option(help="What the language model is asked about each item, instead of the default.")
+    ] = None,
+    grid: Annotated[
+        str | None,
+        typer.Option(
+            help="Candidate numbers of price and calibrated: 0..999, 0.00..9.99, 0..100:5, log:1..10000:200 or 1,2,5. "
+            "Default: seen from the training items."
+        ),
     ] = None,
     text: Annotated[
         list[str] | None,
@@ -166,6 +176,7 @@ def compare(
             technique or None,
             models=model or ["smollm2"],
             question=question,
+            grid=grid,
             seed=seed,
             watcher=TesterView(built.problem, console, verbose=not quiet),
             retry_errors=retry_errors,

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import sqlite3
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from whetstone import settings
 from whetstone.embeddings import Embedder
-from whetstone.errors import StorageError
+from whetstone.storage.kept_vectors import KeptVectors, cache_file
 
 _SAVE_EVERY = 512  # texts embedded between commits: what a kill can cost
-_LOOK_UP_AT_ONCE = 500  # SQLite allows 999 parameters in its oldest form
 
 
 class CachedEmbedder:
@@ -38,9 +34,7 @@ class CachedEmbedder:
     @property
     def path(self) -> Path:
         """The cache file of this embedder."""
-        return (
-            settings.home() / "cache" / "embeddings" / f"{hashlib.sha256(self.name.encode()).hexdigest()[:16]}.sqlite"
-        )
+        return cache_file("embeddings", self.name)
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text, see `Embedder`."""
@@ -62,10 +56,10 @@ class CachedEmbedder:
             key = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
             positions.setdefault(key, []).append(index)
         vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
-        with self._database() as database:
+        with KeptVectors.opened(self.path) as kept:
             missing = set(positions)
-            for key, vector in _look_up(database, list(positions)):
-                vectors[positions[key]] = np.frombuffer(vector, dtype="<f4")
+            for key, vector in kept.look_up(list(positions)):
+                vectors[positions[key]] = vector
                 missing.discard(key)
             todo = [key for key in positions if key in missing]
             known = len(positions) - len(todo)
@@ -78,22 +72,8 @@ class CachedEmbedder:
                 )
                 for key, vector in zip(keys, fresh, strict=True):
                     vectors[positions[key]] = vector
-                rows = [(key, vector.astype("<f4").tobytes()) for key, vector in zip(keys, fresh, strict=True)]
-                with database:
-                    database.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?)", rows)
+                kept.keep(zip(keys, fresh, strict=True))
         return vectors
-
-    @contextmanager
-    def _database(self) -> Iterator[sqlite3.Connection]:
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with closing(sqlite3.connect(self.path, timeout=30)) as database:
-                database.execute("PRAGMA journal_mode=WAL")
-                database.execute("PRAGMA synchronous=NORMAL")
-                database.execute("CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, vector BLOB) WITHOUT ROWID")
-                yield database
-        except (sqlite3.Error, OSError) as error:
-            raise StorageError(f"{self.path}: {error}; this cache of vectors may be deleted at any time") from error
 
 
 def _counted_from(
@@ -101,10 +81,3 @@ def _counted_from(
 ) -> Callable[[int, int], None] | None:
     """Progress on a part, told as progress on the whole."""
     return None if progress is None else lambda part, _: progress(done + part, total)
-
-
-def _look_up(database: sqlite3.Connection, keys: list[bytes]) -> Iterator[tuple[bytes, bytes]]:
-    for start in range(0, len(keys), _LOOK_UP_AT_ONCE):
-        part = keys[start : start + _LOOK_UP_AT_ONCE]
-        marks = ",".join("?" * len(part))
-        yield from database.execute(f"SELECT key, vector FROM vectors WHERE key IN ({marks})", part)

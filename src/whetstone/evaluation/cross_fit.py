@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from whetstone.errors import UsageError
-from whetstone.evaluation.technique import Rereading, Technique
+from whetstone.evaluation.technique import Remarking, Rereading, Technique
 from whetstone.types import Case, Prediction, Problem
 
 
@@ -76,6 +76,14 @@ class CrossFitted:
                 )
             )
             self._fitted.append(technique)
+
+    @property
+    def remarks(self) -> list[str]:
+        """What the techniques of the folds say, each sentence once."""
+        said = [
+            remark for technique in self._fitted if isinstance(technique, Remarking) for remark in technique.remarks
+        ]
+        return list(dict.fromkeys(said))
 
     def _by_fold(self, cases: Sequence[Case]) -> Iterator[tuple[Technique, list[int]]]:
         for fold, technique in enumerate(self._fitted):

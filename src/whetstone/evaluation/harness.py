@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from whetstone.evaluation.run import Run, RunRecord, RunStore
-from whetstone.evaluation.technique import Rereading, Technique
+from whetstone.evaluation.technique import Remarking, Rereading, Technique
 from whetstone.types import Case, Prediction, Problem
 
 
@@ -81,6 +81,7 @@ def evaluate(
             run.forget_errors()
         run.record_fit(build_seconds)
         keys = technique.keys(list(cases.values()))
+        run.record_remarks(technique.remarks if isinstance(technique, Remarking) else ())
         asked = list(zip(cases.values(), keys, strict=True))
         _take_over(technique, run, store, [(case, key) for case, key in asked if not run.has_answer(case.id, key)])
         missing = [case for case, key in asked if not run.has_answer(case.id, key)]
@@ -91,7 +92,7 @@ def evaluate(
                 watcher.item(cases[prediction.case_id], prediction)
         finally:
             watcher.finish()
-        return RunRecord(run.id, run.header, run.answers, run.build_seconds or 0.0)
+        return RunRecord(run.id, run.header, run.answers, run.build_seconds or 0.0, run.remarks)
 
 
 def _take_over(technique: Technique, run: Run, store: RunStore, unanswered: list[tuple[Case, str]]) -> None:

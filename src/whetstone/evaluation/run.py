@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import platform
 import re
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -40,12 +40,14 @@ class RunRecord:
         header: what `run.json` holds: problem, technique, model, identity, number of cases, creation time, versions.
         answers: the last answer to each case, by case id.
         build_seconds: seconds the technique's first complete fit took.
+        remarks: what the technique said of itself when it was last fitted.
     """
 
     id: str
     header: Mapping[str, Any]
     answers: Mapping[str, Prediction]
     build_seconds: float
+    remarks: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:
@@ -64,13 +66,19 @@ class Run:
         self.id = path.name
         self.header = header
         self._journal = JournalWriter(path / "answers.jsonl")
-        self.answers, self.build_seconds = _read_answers(path / "answers.jsonl")
+        self.answers, self.build_seconds, self.remarks = _read_answers(path / "answers.jsonl")
 
     def record_fit(self, seconds: float) -> None:
         """Note how long the technique took to build; the first figure stands, since a resumed run builds again."""
         if self.build_seconds is None:
             self.build_seconds = seconds
             self._journal.append({"fit": {"seconds": seconds}})
+
+    def record_remarks(self, remarks: Sequence[str]) -> None:
+        """Note what the technique says of itself, instead of what it said before."""
+        if tuple(remarks) != self.remarks:
+            self.remarks = tuple(remarks)
+            self._journal.append({"remarks": list(remarks)})
 
     def record(self, prediction: Prediction) -> None:
         """Keep one answer. It survives a kill as soon as this returns."""
@@ -94,19 +102,22 @@ class Run:
         self._journal.close()
 
 
-def _read_answers(path: Path) -> tuple[dict[str, Prediction], float | None]:
+def _read_answers(path: Path) -> tuple[dict[str, Prediction], float | None, tuple[str, ...]]:
     answers: dict[str, Prediction] = {}
     build_seconds: float | None = None
+    remarks: tuple[str, ...] = ()
     for number, entry in enumerate(read_journal(path), start=1):
         try:
             if "fit" in entry:
                 build_seconds = build_seconds if build_seconds is not None else float(entry["fit"]["seconds"])
+            elif "remarks" in entry:
+                remarks = tuple(map(str, entry["remarks"]))
             else:
                 prediction = Prediction.from_json(entry)
                 answers[prediction.case_id] = prediction
         except (KeyError, TypeError):
             raise StorageError(f"{path}, line {number}: not an answer of this version of Whetstone") from None
-    return answers, build_seconds
+    return answers, build_seconds, remarks
 
 
 class RunStore:
@@ -159,7 +170,7 @@ class RunStore:
         for path in self.folder.glob("*/run.json"):
             header = _read_header(path)
             if header["model"] == model and header["run"] != besides:
-                answers, _ = _read_answers(path.parent / "answers.jsonl")
+                answers, *_ = _read_answers(path.parent / "answers.jsonl")
                 found.update({a.key: a for a in answers.values() if a.key in keys and a.reading.status != "error"})
         return found
 
@@ -180,8 +191,8 @@ class RunStore:
         return self._record(_read_header(self.folder / matches[0] / "run.json"))
 
     def _record(self, header: dict[str, Any]) -> RunRecord:
-        answers, build_seconds = _read_answers(self.folder / str(header["run"]) / "answers.jsonl")
-        return RunRecord(str(header["run"]), header, answers, build_seconds or 0.0)
+        answers, build_seconds, remarks = _read_answers(self.folder / str(header["run"]) / "answers.jsonl")
+        return RunRecord(str(header["run"]), header, answers, build_seconds or 0.0, remarks)
 
 
 def _read_header(path: Path) -> dict[str, Any]:

@@ -64,6 +64,16 @@ class Rereading(Protocol):
         ...
 
 
+@runtime_checkable
+class Remarking(Protocol):
+    """A technique that has something to say about itself once it is fitted: what it learnt, what is wrong with it."""
+
+    @property
+    def remarks(self) -> Sequence[str]:
+        """Sentences for the reader of the report."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class FoundPassage:
     """A passage of a document: `text` as a model is shown it, `start` and `end` in characters of the document."""

@@ -94,19 +94,14 @@ class NumberDecoder:
         if self._trie is not None:
             kind: Estimate = self._decoder  # type: ignore[assignment]
             for index, found in read_numbers(self._model, prompts, self._trie):
-                yield index, _estimated(found, kind)
+                yield index, estimated(found, kind)
         elif isinstance(self._model, LogitModel) and self._decoder == "top_k":
             for index, following in enumerate(self._model.next_token(prompts, TOP_K)):
                 yield index, Decoded(self._of_top(following))
         elif isinstance(self._model, CompletionModel):
             for index, prompt in enumerate(prompts):
                 raw = drain(self._model.complete(prompt, _GREEDY)).text
-                course = self._decoder == "course"
-                yield index, Decoded(extract_price(raw) if course else self._read(raw), raw)
-
-    def _read(self, raw: str) -> Reading:
-        """The reply, as an amount in the unit that the prompt ended with."""
-        return read_number(f"{self._unit}{raw}", unit=self._unit)
+                yield index, Decoded(read_continuation(raw, self._decoder, self._unit), raw)
 
     def _of_top(self, following: NextToken) -> Reading:
         """The mean of those tokens that are numbers, weighted by their probabilities."""
@@ -123,7 +118,17 @@ class NumberDecoder:
         return Reading("value", mean, f"weighted mean of {len(pairs)} of the {TOP_K} most likely tokens")
 
 
-def _estimated(found: Distribution, kind: Estimate) -> Decoded:
+def read_continuation(raw: str, decoder: Decoder, unit: str) -> Reading:
+    """What was generated behind the prompt, as an amount in the unit that the prompt ended with.
+
+    Args:
+        decoder: "course" reads as the course does.
+    """
+    return extract_price(raw) if decoder == "course" else read_number(f"{unit}{raw}", unit=unit)
+
+
+def estimated(found: Distribution, kind: Estimate) -> Decoded:
+    """A distribution read as one number."""
     if not found.inside > 0:
         return Decoded(Reading("unparsable", None, "no candidate of the grid has any probability"), "", found)
     note = f"{kind} of the distribution; {found.inside:.1%} of the probability lies on the grid"

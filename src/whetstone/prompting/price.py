@@ -41,11 +41,13 @@ class PricePrompt:
         form: "plain" text for the model to continue, or a "chat" whose reply has begun with the label.
         question: the first line.
         label: what the number follows; its end decides how a tokenizer cuts the number.
+        places: decimals of the answers in examples and in training; None for the course's whole dollars with ".00".
     """
 
     form: Form = "plain"
     question: str = QUESTION
     label: str = LABEL
+    places: int | None = None
 
     def text(self, item: str) -> str:
         """The plain prompt, up to where the price follows."""
@@ -53,7 +55,7 @@ class PricePrompt:
 
     def completion(self, price: float) -> str:
         """What follows the prompt in training, to the nearest dollar: "129.00"."""
-        return f"{round(price)}.00"
+        return f"{round(price)}.00" if self.places is None else f"{price:.{self.places}f}"
 
     def messages(self, item: str, examples: Sequence[tuple[str, float]] = ()) -> list[Message]:
         """The chat, whose last message is the beginning of the reply.

@@ -17,16 +17,26 @@ from whetstone.types.chat import (
 )
 from whetstone.types.citation import Citation
 from whetstone.types.conversation import Conversation, Origin, Turn, TurnState
-from whetstone.types.prediction import Prediction, Reading, ReadingStatus
+from whetstone.types.prediction import (
+    INTERVAL_LEVELS,
+    QUANTILE_LEVELS,
+    NumberSummary,
+    Prediction,
+    Reading,
+    ReadingStatus,
+)
 from whetstone.types.problem import Case, Problem, TargetKind
 
 __all__ = [
+    "INTERVAL_LEVELS",
+    "QUANTILE_LEVELS",
     "Case",
     "Chunk",
     "Citation",
     "Conversation",
     "Message",
     "ModelIdentity",
+    "NumberSummary",
     "Options",
     "Origin",
     "Prediction",

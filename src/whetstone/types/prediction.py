@@ -32,6 +32,59 @@ class Reading:
         return self.status == "value"
 
 
+QUANTILE_LEVELS: tuple[float, ...] = tuple(step / 80 for step in range(1, 80))
+"""The shares at which a `NumberSummary` keeps quantiles: the ends of 50, 80 and 95 % intervals are among them."""
+
+INTERVAL_LEVELS: tuple[float, ...] = (0.5, 0.8, 0.95)
+
+
+@dataclass(frozen=True, slots=True)
+class NumberSummary:
+    """A number as a distribution, in short: what was thought likely besides the one value that was answered.
+
+    Attributes:
+        quantiles: at `QUANTILE_LEVELS`, rising.
+        mode, mean: of the distribution.
+        log_mean: exp(E log(1 + x)) - 1; None where values may be negative.
+        deviation: the standard deviation.
+        inside: the probability of a number among the candidates at all.
+        bound: no probability is off by more than this.
+        intervals: (level, low, high) for `INTERVAL_LEVELS`: read off the quantiles, or widened to cover.
+        uncorrected: the model's own quantiles, before a correction learnt on other items; () where there was none.
+    """
+
+    quantiles: tuple[float, ...]
+    mode: float
+    mean: float
+    log_mean: float | None
+    deviation: float
+    inside: float
+    bound: float = 0.0
+    intervals: tuple[tuple[float, float, float], ...] = ()
+    uncorrected: tuple[float, ...] = ()
+
+    @property
+    def median(self) -> float:
+        """The middle."""
+        return self.quantiles[len(QUANTILE_LEVELS) // 2]
+
+    def interval(self, level: float) -> tuple[float, float]:
+        """The ends of one of the intervals.
+
+        Raises:
+            KeyError: there is none of that level.
+        """
+        low, high = {share: (low, high) for share, low, high in self.intervals}[level]
+        return low, high
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Self:
+        """From JSON values."""
+        intervals = tuple((level, low, high) for level, low, high in data["intervals"])
+        quantiles = {name: tuple(data[name]) for name in ("quantiles", "uncorrected")}
+        return cls(**{**data, **quantiles, "intervals": intervals})
+
+
 @dataclass(frozen=True, slots=True)
 class Prediction:
     """One technique's answer to one case.
@@ -46,6 +99,7 @@ class Prediction:
         seconds: wall time of this item (its share, in a batch).
         cost: US dollars; None where no price is known.
         finish_reason: why the reply ended.
+        distribution: what else was thought likely, where the technique knows.
     """
 
     case_id: str
@@ -57,6 +111,7 @@ class Prediction:
     seconds: float = 0.0
     cost: float | None = None
     finish_reason: str | None = None
+    distribution: NumberSummary | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As JSON-ready values."""
@@ -65,4 +120,10 @@ class Prediction:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Self:
         """The inverse of `to_json`."""
-        return cls(**{**data, "reading": Reading(**data["reading"]), "usage": Usage(**data["usage"])})
+        known = data.get("distribution")  # answers of earlier versions have none
+        values = {
+            "reading": Reading(**data["reading"]),
+            "usage": Usage(**data["usage"]),
+            "distribution": None if known is None else NumberSummary.from_json(known),
+        }
+        return cls(**{**data, **values})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from whetstone.evaluation.cross_fit import CrossFitted
 from whetstone.evaluation.harness import Unwatched, Watcher, evaluate
@@ -42,6 +42,7 @@ def compare(
     *,
     models: Sequence[str] = (EMBEDDED_MODEL,),
     question: str | None = None,
+    grid: str | None = None,
     seed: int = 42,
     store: RunStore | None = None,
     watcher: Watcher | None = None,
@@ -57,6 +58,7 @@ def compare(
             a language model runs once for each of `models`.
         models: model specs.
         question: what the language model is asked about each case, instead of the default for the problem's target.
+        grid: the candidate numbers of techniques that read distributions, see `whetstone.numeric.grid`.
         seed: seed of every random choice.
         store: where runs are kept; `WHETSTONE_HOME` by default.
         watcher: is told of every answer.
@@ -74,7 +76,8 @@ def compare(
     passages = OpenPassages()
     try:
         specs = list(techniques) if techniques is not None else default_techniques(problem)
-        planned = _plan(problem, specs, models, question, seed, loaded, passages, watcher or Unwatched())
+        options = {name: value for name, value in (("question", question), ("grid", grid)) if value}
+        planned = _plan(problem, specs, models, options, seed, loaded, passages, watcher or Unwatched())
         keep_problem(store.home, problem)
         results: dict[int, RunResult] = {}
         # Those that ask no model go first: what is wrong with them is told before minutes or money are spent.
@@ -92,7 +95,7 @@ def _plan(
     problem: Problem,
     specs: Sequence[str],
     models: Sequence[str],
-    question: str | None,
+    options: Mapping[str, str],
     seed: int,
     loaded: _Models,
     passages: OpenPassages,
@@ -106,7 +109,7 @@ def _plan(
                 seed=seed,
                 load_model=loaded,
                 model=model,
-                options={"question": question} if question else {},
+                options=options,
                 open_passages=passages,
                 progress=watcher.preparing,
             )
@@ -127,7 +130,7 @@ def run_label(technique: str, model: str | None, models: int) -> str:
 def run_result(problem: Problem, record: RunRecord, label: str) -> RunResult:
     """A stored run as one line of a report."""
     predictions = record.predictions(problem)
-    notes = []
+    notes = list(record.remarks)
     if record.header.get("cross_fit"):
         notes.append(f"cross-fitted, {record.header['cross_fit']} folds")
     if len(predictions) < len(problem.test):

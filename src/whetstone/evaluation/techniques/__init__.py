@@ -24,6 +24,8 @@ TECHNIQUES = Registry(
         "lightgbm": f"{_FOLDER}.boosted:BoostedTrees",
         "ask": f"{_FOLDER}.asked:Ask",
         "few-shot": f"{_FOLDER}.asked:FewShot",
+        "price": f"{_FOLDER}.priced:Priced",
+        "calibrated": f"{_FOLDER}.calibrated:Calibrated",
         "retrieved": f"{_FOLDER}.retrieved:Retrieved",
         "guesses": f"{_FOLDER}.guesses:Guesses",
     },

@@ -5,20 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any, get_args
 
-from whetstone.embeddings import load_embedder
-from whetstone.embeddings.cache import CachedEmbedder
 from whetstone.errors import ModelError, UsageError
-from whetstone.evaluation.held_out import HeldOut
 from whetstone.evaluation.technique import TechniqueContext, digest
+from whetstone.evaluation.techniques.examples import Examples
 from whetstone.evaluation.techniques.fitted import no_arguments
 from whetstone.evaluation.techniques.read_answer import read_answer
 from whetstone.models import ChatModel, RenderingModel, replies
 from whetstone.models.catalogue import cost
 from whetstone.prompting.answers import unit_in_words, write_number
-from whetstone.prompting.few_shot import ExampleChooser, FixedExamples, NearestExamples, RandomExamples
+from whetstone.prompting.few_shot import ExampleChooser
 from whetstone.prompting.template import Template, load_template
 from whetstone.types import Case, Message, Options, Prediction, Problem, Reading, Reply, TargetKind
 
@@ -179,39 +177,16 @@ class FewShot(Ask):
     needs_training = True
 
     def __init__(self, arguments: str, context: TechniqueContext) -> None:
-        method, _, count = (arguments or "nearest").partition(":")
-        count = count or "3"
-        if method not in ("fixed", "random", "nearest"):
-            raise UsageError(
-                f"few-shot takes fixed, random or nearest, and how many (few-shot:nearest:3), not {arguments!r}"
-            )
-        if not (count.isascii() and count.isdigit() and int(count) > 0):
-            raise UsageError(f"few-shot takes a number of examples from 1 up (few-shot:{method}:3), not {count!r}")
-        self._method, self._count = method, int(count)
-        self._embedder = CachedEmbedder(load_embedder()) if method == "nearest" else None
+        self._shown = Examples("few-shot", arguments or "nearest", context.seed)
         self._chooser: ExampleChooser
-        self._set_up(f"few-shot:{method}:{count}", context)
+        self._set_up(f"few-shot:{self._shown.name}", context)
 
     def _more_identity(self) -> Mapping[str, Any]:
-        if self._embedder is not None:
-            return {"embedder": self._embedder.name}
-        return {"seed": self._context.seed} if self._method == "random" else {}
+        return self._shown.identity
 
     def fit(self, problem: Problem) -> None:
         super().fit(problem)
-        held_out = HeldOut(problem.test)
-        pool = [case for case in problem.train if not held_out.is_item(case.text)]
-        if not pool:
-            raise UsageError(
-                f"{self.name} takes examples from the training cases, and {problem.name} has none: use ask"
-            )
-        if self._embedder is not None:
-            progress = partial(self._context.progress, f"{self.name}: reading training texts")
-            self._chooser = NearestExamples(pool, self._count, self._embedder, progress)
-        elif self._method == "random":
-            self._chooser = RandomExamples(pool, self._count, self._context.seed)
-        else:
-            self._chooser = FixedExamples(pool, self._count, problem.kind)
+        self._chooser = self._shown.chooser(problem, self.name, self._context.progress, instead="ask")
 
     def _examples(self, cases: Sequence[Case]) -> list[list[Case]]:
         return self._chooser.choose(cases)

@@ -1,0 +1,76 @@
+"""Which training cases a technique shows a model as examples: the choice by its name, "nearest:3"."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from whetstone.embeddings import load_embedder
+from whetstone.embeddings.cache import CachedEmbedder
+from whetstone.errors import UsageError
+from whetstone.evaluation.held_out import HeldOut
+from whetstone.prompting.few_shot import ExampleChooser, FixedExamples, NearestExamples, RandomExamples
+from whetstone.types import Problem
+
+METHODS = ("fixed", "random", "nearest")
+
+
+class Examples:
+    """A choice of examples: fixed (the same representative ones for every case), random, or nearest (by MiniLM).
+
+    Args:
+        technique: its name, for messages.
+        arguments: "nearest:3"; three where no number stands there.
+        seed: of random examples.
+
+    Raises:
+        UsageError: the arguments cannot be read.
+    """
+
+    def __init__(self, technique: str, arguments: str, seed: int) -> None:
+        method, _, count = arguments.partition(":")
+        count = count or "3"
+        if method not in METHODS:
+            raise UsageError(
+                f"{technique} takes fixed, random or nearest, and how many ({technique}:nearest:3), not {arguments!r}"
+            )
+        if not (count.isascii() and count.isdigit() and int(count) > 0):
+            raise UsageError(
+                f"{technique} takes a number of examples from 1 up ({technique}:{method}:3), not {count!r}"
+            )
+        self.name = f"{method}:{count}"
+        self._method, self._count, self._seed = method, int(count), seed
+        self._embedder = CachedEmbedder(load_embedder()) if method == "nearest" else None
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """What else settles the choice, JSON-ready."""
+        if self._embedder is not None:
+            return {"embedder": self._embedder.name}
+        return {"seed": self._seed} if self._method == "random" else {}
+
+    def chooser(
+        self, problem: Problem, technique: str, progress: Callable[[str, int, int], None], instead: str
+    ) -> ExampleChooser:
+        """Choose among the training cases of a problem that are no test items.
+
+        Args:
+            technique: its full name.
+            progress: told `(what, done, total)`.
+            instead: what to use where there are no training cases.
+
+        Raises:
+            UsageError: there are none.
+        """
+        held_out = HeldOut(problem.test)
+        pool = [case for case in problem.train if not held_out.is_item(case.text)]
+        if not pool:
+            raise UsageError(
+                f"{technique} takes examples from the training cases, and {problem.name} has none: use {instead}"
+            )
+        if self._embedder is not None:
+            what = f"{technique}: reading training texts"
+            return NearestExamples(pool, self._count, self._embedder, lambda *done: progress(what, *done))
+        if self._method == "random":
+            return RandomExamples(pool, self._count, self._seed)
+        return FixedExamples(pool, self._count, problem.kind)
