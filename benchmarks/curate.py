@@ -3,10 +3,10 @@
     uv run python benchmarks/curate.py [--rows 500000] [--repeats 1] [--source FILE] [--same]
 
 The course's way is what its notebooks do: a pool of processes, in which each line is parsed with `json.loads`, made an
-Item object whose texts are scrubbed with regular expressions, encoded with the model's tokenizer, cut to 160 tokens and
-decoded, and kept when price and length are within bounds; the items travel back to the parent. It stops there: it finds
-no duplicates, forms no groups, draws no split and writes no file. Whetstone's side is the whole of `whet data curate`,
-from the file to Parquet with its report.
+Item object whose texts are scrubbed with regular expressions, encoded with the model's `AutoTokenizer`, cut to 160
+tokens and decoded, and kept when price and length are within bounds; the items travel back to the parent. It stops
+there: it finds no duplicates, forms no groups, draws no split and writes no file. Whetstone's side is the whole of
+`whet data curate`, from the file to Parquet with its report.
 
 The rows are those of the product data beside the repository, replicated until there are enough. Copies are made
 different, so that neither side is spared work by repetition: a copy has another title, and of its texts and details
@@ -38,7 +38,7 @@ from pathlib import Path
 from typing import Any
 
 from whetstone import settings
-from whetstone.tokens.sources import load_tokenizer
+from whetstone.models import load_model
 
 SOURCE = Path(__file__).resolve().parents[2] / "shared" / "data" / "products" / "amazon_meta_sample.jsonl.gz"
 LIMIT = 10.0
@@ -96,21 +96,29 @@ class Item:
         if len(contents) > MIN_CHARACTERS:
             contents = contents[:CEILING_CHARACTERS]
             text = f"{self.scrub(self.title)}\n{self.scrub(contents)}"
-            tokens = _TOKENIZER.encode_ids_many([text])[0]
+            tokens = _TOKENIZER.encode(text, add_special_tokens=False)
             if len(tokens) > MIN_TOKENS:
                 tokens = tokens[:MAX_TOKENS]
                 text = _TOKENIZER.decode(tokens)
                 self.prompt = f"{QUESTION}\n\n{text}\n\n{PREFIX}{round(self.price)}.00"
-                self.token_count = len(_TOKENIZER.encode_ids_many([self.prompt])[0])
+                self.token_count = len(_TOKENIZER.encode(self.prompt, add_special_tokens=False))
                 self.include = True
 
 
 _TOKENIZER: Any = None
 
 
-def start_peer() -> None:
+def tokenizer_folder() -> Path:
+    """SmolLM2's own tokenizer as a folder that `AutoTokenizer` reads."""
+    model = load_model("hf:smollm2")
+    return settings.home() / "cache" / "gguf-to-hf" / model.identity.revision
+
+
+def start_peer(folder: Path) -> None:
     global _TOKENIZER
-    _TOKENIZER = load_tokenizer("smollm2")
+    from transformers import AutoTokenizer
+
+    _TOKENIZER = AutoTokenizer.from_pretrained(folder)
 
 
 def items_of(lines: list[str]) -> list[Item]:
@@ -140,7 +148,7 @@ def chunks(path: Path, rows: int) -> Iterator[list[str]]:
 def peer_rate(path: Path, rows: int) -> float:
     """Rows per second of the course's way; its processes have their tokenizers before the clock starts."""
     workers = settings.threads()
-    with ProcessPoolExecutor(workers, initializer=start_peer) as pool:
+    with ProcessPoolExecutor(workers, initializer=start_peer, initargs=(tokenizer_folder(),)) as pool:
         list(pool.map(items_of, [[]] * workers))
         started = time.perf_counter()
         kept = sum(len(batch) for batch in pool.map(items_of, chunks(path, rows)))

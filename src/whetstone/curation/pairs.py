@@ -64,8 +64,7 @@ def candidates(keys: npt.NDArray[np.uint64], slots: npt.NDArray[np.uint8]) -> tu
     """
     found = [np.empty(0, np.int64)]
     for column in range(keys.shape[1]):
-        order = np.argsort(keys[:, column], kind="stable")
-        ordered = keys[order, column]
+        ordered, order = _sorted(keys[:, column])
         begins = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]]) if len(order) else np.empty(0, np.int64)
         sizes = np.diff(np.r_[begins, len(order)])
         for a, b in _places(begins, sizes):
@@ -84,10 +83,10 @@ def meetings(train: Signatures, test: Signatures) -> tuple[Positions, Positions]
     found = [np.empty(0, np.int64)]
     size = len(train.keys)
     for column in range(train.keys.shape[1]):
-        order = np.argsort(train.keys[:, column], kind="stable")
-        ordered = train.keys[order, column]
-        begins = np.searchsorted(ordered, test.keys[:, column], side="left")
-        counts = np.searchsorted(ordered, test.keys[:, column], side="right") - begins
+        ordered, order = _sorted(train.keys[:, column])
+        wanted = test.keys[:, column] & _upper_bits(size)
+        begins = np.searchsorted(ordered, wanted, side="left")
+        counts = np.searchsorted(ordered, wanted, side="right") - begins
         if column >= BANDS:
             counts = np.minimum(counts, _MOST_MEETINGS)
         ends = np.cumsum(counts)
@@ -100,6 +99,23 @@ def meetings(train: Signatures, test: Signatures) -> tuple[Positions, Positions]
         found.append(rows * size + others)
     pairs = np.unique(np.concatenate(found))
     return pairs % max(size, 1), pairs // max(size, 1)
+
+
+def _sorted(keys: Hashes) -> tuple[Hashes, Positions]:
+    """Keys in order without their lower bits, and their rows, which rise among equal keys.
+
+    The row takes the place of the lower bits, so that plain numbers are sorted, a tenth of the time of `argsort`. What
+    is left tells keys apart well enough: texts that share one are compared.
+    """
+    upper = _upper_bits(len(keys))
+    packed = (keys & upper) | np.arange(len(keys), dtype=np.uint64)
+    packed.sort()
+    return packed & upper, (packed & ~upper).astype(np.int64)
+
+
+def _upper_bits(rows: int) -> np.uint64:
+    """The bits that numbers of rows leave free."""
+    return ~np.uint64((1 << max(rows - 1, 1).bit_length()) - 1)
 
 
 def _promising(

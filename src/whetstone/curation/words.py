@@ -1,11 +1,12 @@
 """Words looked up instead of worked out: tokens, part numbers and hashes of every distinct word, found once.
 
 A catalogue repeats its words. How many tokens one has, whether it is a part number and what it hashes to are worked out
-at its first appearance; the rest is numpy on arrays of word numbers. A "word" here is what stands between blanks, a
-line end inside it included.
+at its first appearance; the rest is numpy on arrays of word numbers. A "word" here is what stands between blanks. One
+that begins a line has the line end as its first character.
 
 The tokens of a text are the sum of its words' tokens wherever no token of the vocabulary reaches over a blank: then no
-merge crosses one, and each word, with the blank before it, is split up by itself. `adds_up` tells whether that holds.
+merge crosses one, and each word, with the blank before it, is split up by itself. `adds_up` tells whether that holds,
+`breaks_lines` whether it holds for line ends too; where not, a line end stays inside its word.
 """
 
 from __future__ import annotations
@@ -144,6 +145,7 @@ class WordTable:
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.tokenizer = tokenizer
+        self.breaks_lines = not _reaches_over(tokenizer, rb"\S\n")
         self.adds_up = tokens_add_up(tokenizer)
         self._lock = Lock()
         self._known = _Known.nothing()
@@ -155,7 +157,7 @@ class WordTable:
 
     def codes(self, texts: pl.Series) -> pl.Series:
         """The words of each text by their numbers: a list of UInt32."""
-        lists = texts.str.split(" ")
+        lists = self._split(texts)
         words = lists.explode()
         hashes = words.hash().to_numpy()
         codes = self._known.index.find(hashes)
@@ -164,6 +166,15 @@ class WordTable:
             codes = self._known.index.find(hashes)
         starts = np.concatenate([[0], np.cumsum(lists.list.len().to_numpy(), dtype=np.int64)])
         return as_lists(codes.astype(np.uint32), starts)
+
+    def _split(self, texts: pl.Series) -> pl.Series:
+        if self.breaks_lines:
+            texts = texts.str.replace_all("\n", " \n", literal=True)
+        return texts.str.split(" ")
+
+    def leading(self, texts: pl.Series) -> pl.Series:
+        """The first word of each text."""
+        return texts.str.extract(r"^([^ \n]*)" if self.breaks_lines else "^([^ ]*)")
 
     def tokens(self, codes: Codes) -> Counts:
         """Tokens of each word, the blank before it included."""
@@ -190,12 +201,12 @@ class WordTable:
         return self._known.part[codes]
 
     def characters(self, codes: Codes) -> Counts:
-        """The length of each word."""
+        """The length of each word, with the blank before it if there is one."""
         return self._known.characters[codes]
 
     def without_parts(self, text: str, codes: Sequence[int]) -> str:
         """A text without its part numbers; `codes` are those of its words that hold one."""
-        text = f" {text} "
+        text = f" {text} ".replace("\n", " \n") if self.breaks_lines else f" {text} "
         for code in codes:
             word, left = self._scrubbed[code]
             text = text.replace(f" {word} ", f" {left} " if left else " ")
@@ -225,7 +236,7 @@ class WordTable:
             self._known = _Known(
                 known.index.extended(new),
                 np.concatenate([known.tokens, _word_tokens(self.tokenizer, texts.to_list())]),
-                np.concatenate([known.characters, texts.str.len_chars().to_numpy().astype(np.int32)]),
+                np.concatenate([known.characters, _lengths(texts)]),
                 np.concatenate([known.part, self._parts_in(codes, texts)]),
                 np.concatenate([known.first_term, len(known.hashes) + np.cumsum(terms, dtype=np.int64) - terms]),
                 np.concatenate([known.terms, terms]),
@@ -263,15 +274,20 @@ def as_lists(values: npt.NDArray[np.uint32], starts: Positions) -> pl.Series:
     return frame.group_by("owner", maintain_order=True).agg("value")["value"]
 
 
+def _lengths(words: pl.Series) -> Counts:
+    """Characters of each word, with the blank before it; before a line end there is none."""
+    return (words.str.len_chars() + (~words.str.starts_with("\n")).cast(pl.Int32)).to_numpy().astype(np.int32)
+
+
 def _word_tokens(tokenizer: Tokenizer, words: Sequence[str]) -> Counts:
-    """Tokens of each word with a blank before it; at least 1."""
+    """Tokens of each word with what stands before it; at least 1."""
     counts = np.ones(len(words), np.int32)
     texts, starts = [], []
     for begin in range(0, len(words), _AT_ONCE):
-        batch = words[begin : begin + _AT_ONCE]
-        # The letter in front gives the first word its blank.
-        texts.append("a " + " ".join(batch))
-        starts.append(1 + np.cumsum([0, *(len(word) + 1 for word in batch)]))
+        parts = [word if word.startswith("\n") else f" {word}" for word in words[begin : begin + _AT_ONCE]]
+        # The letter in front is what the first word follows.
+        texts.append("a" + "".join(parts))
+        starts.append(1 + np.cumsum([0, *map(len, parts)]))
     for number, (encoding, edges) in enumerate(zip(tokenizer.encode_many(texts), starts, strict=True)):
         # A token belongs to the word that its last character stands in.
         last = np.array([end - 1 for _, end in encoding.offsets])
@@ -281,21 +297,24 @@ def _word_tokens(tokenizer: Tokenizer, words: Sequence[str]) -> Counts:
     return counts
 
 
+def _reaches_over(tokenizer: Tokenizer, pattern: bytes) -> bool:
+    """Whether a token of the vocabulary holds this."""
+    found = re.compile(pattern)
+    return any(found.search(tokenizer.token_bytes(id)) for id in range(tokenizer.vocab_size))
+
+
 def tokens_add_up(tokenizer: Tokenizer) -> bool:
     """Whether the tokens of a tidy text (no runs of white space) are the sum of its words'.
 
     They are where no token holds a blank behind a character that is not white space.
     """
-    for id in range(tokenizer.vocab_size):
-        if _REACHES_OVER.search(tokenizer.token_bytes(id)):
-            return False
-    probe = _PROBE.split(" ")
-    whole = len(tokenizer.encode_ids_many([_PROBE])[0])
-    first = len(tokenizer.encode_ids_many(probe[:1])[0])
-    return whole == first + int(_word_tokens(tokenizer, probe[1:]).sum())
+    if _reaches_over(tokenizer, rb"\S "):
+        return False
+    first, *others = _PROBE.split(" ")
+    whole, begin = map(len, tokenizer.encode_ids_many([_PROBE, first]))
+    return whole == begin + int(_word_tokens(tokenizer, others).sum())
 
 
-_REACHES_OVER = re.compile(rb"\S ")
 _PROBE = (
     "Stainless 18/10 steel, 12.5 x 3\" (pack of 2)\nIncludes: 1,000 W motor & 3-year warranty... It's naïve – “new”!\n"
     "Größe: 42 £5 ½ カメラ 카메라 👍🏽 http://a.b/c?d=e_f#g C++ I'LL re-use @home 100% ~ <b> {x} [y]"

@@ -57,7 +57,7 @@ def cut_to_budget(frame: pl.DataFrame, tools: Tools) -> Step:
     text = frame[TEXT]
     codes, starts = flattened(frame[WORDS])
     tokens = tools.words.tokens(codes)
-    leading = text.str.extract("^([^ ]*)")
+    leading = tools.words.leading(text)
     tokens[starts[:-1]] = tools.words.leading_tokens(codes[starts[:-1]], leading)
     so_far, total = _running(tokens, starts)
     kept = np.add.reduceat(so_far <= most, starts[:-1], dtype=np.int64)
@@ -68,10 +68,7 @@ def cut_to_budget(frame: pl.DataFrame, tools: Tools) -> Step:
     crossing = starts[rows] + kept[rows]
     inside = tokens[crossing] > _LONG_WORD
     total[rows] = np.where(kept[rows] > 0, so_far[crossing - 1], 0)
-    # Words and the blanks between them.
-    length = np.where(
-        kept > 0, np.add.reduceat((tools.words.characters(codes) + 1) * (so_far <= most), starts[:-1]) - 1, 0
-    )
+    length = np.where(kept > 0, np.add.reduceat(tools.words.characters(codes) * (so_far <= most), starts[:-1]) - 1, 0)
     cut = frame.with_columns(
         pl.Series(TOKENS, total, dtype=pl.Int32),
         pl.Series("_length", length),
