@@ -102,7 +102,7 @@ def test_a_kill_loses_no_guess(source: Path, tmp_path: Path) -> None:
         shown.keys("55\r")
         shown.until("2 of 3")
         shown.process.send_signal(signal.SIGKILL)
-    asked = build_problem(source, text=["text"], target="price", test_size=3).problem
+    asked = problem(source, 3)
     with Guessing(asked, "anna") as guessing:
         assert guessing.done == 1
 

@@ -31,7 +31,10 @@ def guess(
     seed: Annotated[int, typer.Option(help="Seed of the split.")] = 42,
     text: Annotated[
         list[str] | None,
-        typer.Option(help="Column that is shown; repeat to join several. Default: text.", rich_help_panel=_DATA),
+        typer.Option(
+            help="Column that is shown; repeat to join several. Default: text, or title and description.",
+            rich_help_panel=_DATA,
+        ),
     ] = None,
     target: Annotated[
         str | None, typer.Option(help="Column with the true answer. Default: price.", rich_help_panel=_DATA)
@@ -70,12 +73,14 @@ def guess(
         raise UsageError("--test-all guesses every row, so there is no number of items to choose")
     from whetstone.datasets.build import build_problem
     from whetstone.workflows.guessing import Guessing
+    from whetstone.workflows.known_items import find_columns
 
+    columns = find_columns(source[0], text=text or (), price=target)
     built = build_problem(
         source[0],
-        text=text or ["text"],
-        target=target or "price",
-        id=id_column,
+        text=columns.text,
+        target=columns.price,
+        id=id_column or columns.id,
         test_size=items,
         test_all=test_all,
         seed=seed,
@@ -91,16 +96,13 @@ def guess(
     if left:
         typer.echo(f"{guessing.done} of {len(guessing.cases)} guessed, kept in {output}; the same command goes on.")
         return
-    size = "--test-all" if test_all else f"--test-size {len(guessing.cases)}"
-    columns = " ".join(
-        [
-            *(f"--text {column}" for column in text or ["text"]),
-            f"--target {target or 'price'}",
-            *([f"--id {id_column}"] if id_column else []),
-        ]
-    )
-    typer.echo(f"All {guessing.done} guessed: {output}. Compare them with techniques on the same items:")
-    typer.echo(f"  whet compare {source[0]} {columns} {size} --seed {seed} -t guesses:{output} -t tfidf")
+    asked = [f"--text {name}" for name in columns.text] + [f"--target {columns.price}"]
+    if id_column or columns.id:
+        asked.append(f"--id {id_column or columns.id}")
+    asked += ["--test-all" if test_all else f"--test-size {len(guessing.cases)}", f"--seed {seed}"]
+    typer.echo(f"All {guessing.done} guessed, {guessing.mean_error:,.2f} off on average: {output}.")
+    typer.echo("Compare them with techniques on the same items:")
+    typer.echo(f"  whet compare {source[0]} {' '.join(asked)} -t guesses:{output} -t tfidf")
 
 
 def _ask(guessing: Guessing) -> None:

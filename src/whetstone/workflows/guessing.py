@@ -75,8 +75,11 @@ class Guessing:
         """The item to guess now; None when all are guessed."""
         return next((case for case in self.cases if case.id not in self._guesses), None)
 
-    def give(self, written: str) -> Reading:
+    def give(self, written: str, seconds: float | None = None) -> Reading:
         """Take a guess at the current item. What holds no number that can be meant is not kept; its note says why.
+
+        Args:
+            seconds: how long it took, where somebody else has measured it.
 
         Raises:
             UsageError: all items are guessed.
@@ -87,8 +90,8 @@ class Guessing:
             raise UsageError("all items are guessed")
         reading = read_number(written.strip(), unit=self.problem.unit, valid_range=self.problem.valid_range)
         if reading.ok:
-            seconds = round(time.monotonic() - self._asked, 1)
-            entry = {"id": case.id, "guess": reading.value, "written": written.strip(), "seconds": seconds}
+            taken = round(time.monotonic() - self._asked if seconds is None else seconds, 1)
+            entry = {"id": case.id, "guess": reading.value, "written": written.strip(), "seconds": taken}
             self._journal.append(entry)
             self._take(entry)
             self._asked = time.monotonic()
@@ -104,6 +107,14 @@ class Guessing:
         self._take(entry)
         self._asked = time.monotonic()
         return self.current
+
+    @property
+    def mean_error(self) -> float | None:
+        """The mean absolute error of the guesses; None before all are given, so that nobody learns from it."""
+        if self.current is not None or not self.cases:
+            return None
+        errors = [abs(self._guesses[case.id]["guess"] - float(case.expected)) for case in self.cases]
+        return sum(errors) / len(errors)
 
     def csv(self) -> str:
         """The guesses so far as CSV: id, guess, and the seconds that each took."""

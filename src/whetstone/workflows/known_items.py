@@ -73,11 +73,11 @@ def read_items(
     """
     name = source_name(source)
     rejects = Rejects(name)
-    columns: _Columns | None = None
+    columns: ItemColumns | None = None
 
     def choose(sample: pl.DataFrame) -> list[str]:
         nonlocal columns
-        columns = _Columns.of(sample.columns, tuple(text), price, priced, name)
+        columns = ItemColumns.of(sample.columns, tuple(text), price, priced, name)
         return columns.needed
 
     frame = read_rows(source, choose, rejects, ReadOptions(encoding=encoding))
@@ -88,17 +88,39 @@ def read_items(
 
 
 @dataclass(frozen=True)
-class _Columns:
+class ItemColumns:
+    """Which columns of a file of items are which.
+
+    Attributes:
+        text: joined with newlines.
+        price: None where there is none.
+        id: likewise.
+    """
+
     text: tuple[str, ...]
     price: str | None
     id: str | None
 
     @property
     def needed(self) -> list[str]:
+        """Every column that is used, once."""
         return list(dict.fromkeys([*self.text, *filter(None, (self.price, self.id))]))
 
     @classmethod
-    def of(cls, names: Sequence[str], text: tuple[str, ...], price: str | None, priced: bool, source: str) -> _Columns:
+    def of(
+        cls, names: Sequence[str], text: tuple[str, ...], price: str | None, priced: bool, source: str
+    ) -> ItemColumns:
+        """Those that are named, else those whose names are usual.
+
+        Args:
+            names: of all columns.
+            text, price: what is named.
+            priced: whether there must be prices.
+            source: the file, for messages.
+
+        Raises:
+            DataError: a column is missing.
+        """
         folded = {name.casefold(): name for name in reversed(names)}
         one = next((folded[name] for name in _TEXTS if name in folded), None)
         parts = tuple(folded[name] for name in _PARTS if name in folded)
@@ -115,7 +137,26 @@ class _Columns:
         return cls(text, price, folded.get("id"))
 
 
-def _rows(frame: pl.DataFrame, columns: _Columns, priced: bool) -> list[ItemRow]:
+def find_columns(source: Source, *, text: Sequence[str] = (), price: str | None = None) -> ItemColumns:
+    """The columns of a file of items with prices.
+
+    Raises:
+        DataError: the file cannot be read, or a column is missing.
+    """
+    name = source_name(source)
+    found: list[ItemColumns] = []
+
+    def choose(sample: pl.DataFrame) -> list[str]:
+        found.append(ItemColumns.of(sample.columns, tuple(text), price, True, name))
+        return found[0].needed
+
+    read_rows(source, choose, Rejects(name))
+    if not found:
+        raise DataError(f"{name} holds no rows")
+    return found[0]
+
+
+def _rows(frame: pl.DataFrame, columns: ItemColumns, priced: bool) -> list[ItemRow]:
     text = joined_text(columns.text)
     identifier = pl.col(columns.id).cast(pl.String).fill_null("") if columns.id else pl.lit("")
     number: Sequence[pl.Expr] = (pl.lit(None, pl.Float64).alias("expected"), pl.lit(None, pl.String).alias("reason"))

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Iterator
 from functools import reduce
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from whetstone.models.base import ChatModel
-from whetstone.numeric.grid import parse_grid
 from whetstone.server import replies, wire
 from whetstone.server.documented import ERRORS
 from whetstone.server.encoding import dumps
@@ -19,17 +15,16 @@ from whetstone.server.errors import refused
 from whetstone.server.schemas import EstimateRequest
 from whetstone.server.streaming import Engine
 from whetstone.types import Usage
-from whetstone.workflows.price import PricedItem, Pricer, Unpriced
+from whetstone.workflows.price import PricedItem, Unpriced
+from whetstone.workflows.pricers import Pricers
 
 MOST_ITEMS = 256  # of one request; one item may take a small model a second
-MOST_CANDIDATES = 10_000
-_KEPT = 16  # grids in a model's tokens, each some megabytes
 
 
 def estimate_routes(engine: Engine) -> APIRouter:
     """What items cost."""
     router = APIRouter(tags=["estimates"], responses=ERRORS)
-    pricers = _Pricers()
+    pricers = Pricers()
 
     @router.post("/v1/estimate", response_model=None, responses={200: {"model": replies.EstimateList}})
     async def estimate(body: EstimateRequest, request: Request) -> Response:
@@ -62,36 +57,6 @@ def estimate_routes(engine: Engine) -> APIRouter:
         return Response(dumps(reply), media_type="application/json")
 
     return router
-
-
-class _Pricers:
-    """Pricers of models and grids, the latest ones kept: putting a grid into a model's tokens takes a while."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._kept: OrderedDict[tuple[int, str], Pricer] = OrderedDict()
-
-    def get(self, model: ChatModel, grid: str) -> Pricer:
-        """The pricer of a model and a grid.
-
-        Raises:
-            UsageError: the grid cannot be read, or the model cannot spell it.
-            ApiError: the grid has too many candidates.
-        """
-        key = (id(model), grid)  # models live as long as the pool does
-        with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-                return self._kept[key]
-        parsed = parse_grid(grid)
-        if len(parsed) > MOST_CANDIDATES:
-            raise refused(f"grid has {len(parsed):,} candidates; give at most {MOST_CANDIDATES:,} at once", "grid")
-        made = Pricer(model, grid=parsed)
-        with self._lock:
-            self._kept[key] = made
-            while len(self._kept) > _KEPT:
-                self._kept.popitem(last=False)
-        return made
 
 
 def _texts(body: EstimateRequest) -> list[str]:
