@@ -33,6 +33,7 @@ TABS = (
     ("Chat", "whetstone.ui.chat_tab:build_chat"),
     ("Tokens", "whetstone.ui.tokens_tab:build_tokens"),
     ("Knowledge", "whetstone.ui.knowledge_tab:build_knowledge"),
+    ("Price", "whetstone.ui.price_tab:build_price"),
 )
 
 

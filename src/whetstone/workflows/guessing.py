@@ -113,8 +113,8 @@ class Guessing:
         """The mean absolute error of the guesses; None before all are given, so that nobody learns from it."""
         if self.current is not None or not self.cases:
             return None
-        errors = [abs(self._guesses[case.id]["guess"] - float(case.expected)) for case in self.cases]
-        return sum(errors) / len(errors)
+        guesses = {identifier: float(entry["guess"]) for identifier, entry in self._guesses.items()}
+        return sum(abs(guesses[case.id] - float(case.expected)) for case in self.cases) / len(self.cases)
 
     def csv(self) -> str:
         """The guesses so far as CSV: id, guess, and the seconds that each took."""
