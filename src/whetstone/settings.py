@@ -14,6 +14,11 @@ def home() -> Path:
     return Path(configured).expanduser() if configured else platformdirs.user_data_path("whetstone", appauthor=False)
 
 
+def database_url() -> str:
+    """A team's database, with its password: `WHETSTONE_DATABASE_URL`; "" for files of our own."""
+    return os.environ.get("WHETSTONE_DATABASE_URL", "")
+
+
 def threads() -> int:
     """Worker threads for local engines: `WHETSTONE_THREADS`, else one per usable core.
 

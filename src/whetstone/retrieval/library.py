@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import threading
 import unicodedata
@@ -14,7 +13,6 @@ from whetstone.embeddings import Embedder, load_embedder
 from whetstone.errors import StorageError, UnknownNameError, UsageError
 from whetstone.registry import unknown_name
 from whetstone.retrieval.store import Header, Store
-from whetstone.storage.database import VARIABLE
 
 __all__ = [
     "DEFAULT_NAME",
@@ -136,7 +134,7 @@ def folder() -> Path:
 
 def _server(database_url: str | None) -> str:
     """URL of the PostgreSQL that keeps the knowledge bases; "" when they are files."""
-    url = database_url if database_url is not None else os.environ.get(VARIABLE, "")
+    url = database_url if database_url is not None else settings.database_url()
     return url if url.strip().startswith(("postgres:", "postgresql:", "postgresql+")) else ""
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -21,7 +20,6 @@ from whetstone.errors import MissingPackageError, UsageError
 from whetstone.storage.database_errors import explained
 from whetstone.storage.schema import bring_up_to_date
 
-VARIABLE = "WHETSTONE_DATABASE_URL"
 _FORMS = "write sqlite:///FILE or postgresql://USER:PASSWORD@HOST/DATABASE"
 
 _SECRETS = ("password", "sslpassword")  # libpq takes them from the query too
@@ -123,7 +121,7 @@ def open_database(url: str | None = None, *, wait: float = 10.0) -> Database:
         MissingPackageError: PostgreSQL without its driver.
         StorageError: it cannot be reached, opened, or written, or it belongs to a newer program; without the password.
     """
-    where = parsed_url(url if url is not None else os.environ.get(VARIABLE, ""))
+    where = parsed_url(url if url is not None else settings.database_url())
     database = Database(where, wait)
     try:
         with database._explained():
