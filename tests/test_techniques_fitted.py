@@ -329,7 +329,7 @@ def test_very_few_training_cases_are_enough_to_answer(spec: str, count: int) -> 
     [
         ("constant:average", "mean, median or mode"),
         ("knn:0", "number of neighbours"), ("knn:ten", "number of neighbours"),
-        ("tfidf:3", "takes no arguments"), ("linear:x", "takes no arguments"), ("lightgbm:x", "takes no arguments"),
+        ("tfidf:3", "takes no arguments"), ("linear:x", "takes no arguments"), ("lightgbm:x", "lightgbm takes embeddings"),
         ("few-shot:closest:3", "fixed, random or nearest"), ("few-shot:random:0", "from 1 up"),
         ("knn:", "ends in a colon"),
         ("ask:nicely", "takes no arguments"), ("guesses", "takes a file"),
@@ -347,7 +347,7 @@ def test_an_unknown_technique_gets_near_matches() -> None:
 
 def test_every_builtin_technique_can_be_built_and_names_itself(tmp_path: Path) -> None:
     (tmp_path / "g.csv").write_text("guess\n1\n")
-    arguments = {"guesses": f":{tmp_path / 'g.csv'}", "retrieved": ":handbook"}
+    arguments = {"guesses": f":{tmp_path / 'g.csv'}", "retrieved": ":handbook", "ensemble": ":tfidf+linear"}
     names = {name: build_technique(name + arguments.get(name, ""), context()).name for name in TECHNIQUES}
     assert {name: canonical.partition(":")[0] for name, canonical in names.items()} == {name: name for name in names}
     assert names["knn"] == "knn:10"

@@ -164,6 +164,24 @@ class LogitModel(TokenizingModel, Protocol):
         ...
 
 
+@runtime_checkable
+class HiddenStateModel(Protocol):
+    """A model whose inner vectors can be looked at."""
+
+    def hidden_states(
+        self, prompts: Sequence[Sequence[int]], depths: Sequence[float]
+    ) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
+        """`(index, states)` for each prompt (token ids), in any order, each as soon as it is known.
+
+        Args:
+            depths: which layers: 0 is what enters the first one, 1 what leaves the last one.
+
+        Returns:
+            Shape (len(depths), 2, width): the vector of the prompt's last token, and the mean of all its tokens'.
+        """
+        ...
+
+
 class ReplyStream(Iterator[Chunk]):
     """A streamed reply that can be stopped at any instant: `close` works from any thread, and wakes the one that reads.
 

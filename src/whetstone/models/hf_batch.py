@@ -232,12 +232,12 @@ def _accepted(forward: Callable[..., Any]) -> frozenset[str]:
 
 def takes_positions(model: Any) -> bool:
     """Whether a model can be told the position of each token."""
-    return "position_ids" in _accepted(type(_bare(model)).forward)
+    return "position_ids" in _accepted(type(bare(model)).forward)
 
 
 def _forward(model: Any, ids: Any, cache: Any, mask: Any, positions: Any) -> Any:
     """One pass through a decoder; the logits of each row's last token, (rows, vocabulary)."""
-    accepted = _accepted(type(_bare(model)).forward)
+    accepted = _accepted(type(bare(model)).forward)
     extra: dict[str, Any] = {}
     if mask is not None:
         extra["attention_mask"] = mask
@@ -250,6 +250,6 @@ def _forward(model: Any, ids: Any, cache: Any, mask: Any, positions: Any) -> Any
     return model(input_ids=ids, use_cache=True, **extra).logits[:, -1]
 
 
-def _bare(model: Any) -> Any:
+def bare(model: Any) -> Any:
     """The transformers model inside a PEFT wrapper."""
     return model.get_base_model() if hasattr(model, "get_base_model") else model

@@ -16,6 +16,7 @@ from whetstone.models.base import NextToken
 from whetstone.models.hf_batch import Batch, DecoderBatch, EncoderDecoderBatch, RecurrentBatch
 from whetstone.models.hf_cache import Prefix, keeps_every_token
 from whetstone.models.hf_generate import Row, advance, plan, shared_prefix
+from whetstone.models.hf_hidden import States, hidden_states
 from whetstone.models.hf_load import Source, content_digest, load_config, load_weights, memory_errors
 from whetstone.models.hf_reading import read_in_passes, read_token_by_token
 from whetstone.models.hf_sampling import Sampler, sampling_for, warn_of_unfollowed
@@ -260,6 +261,21 @@ class HfModel:
         for n, ids in enumerate(prompts):
             paths = [[*ids, *tree.path(node)] for node in range(-1, len(tree))]
             yield n, np.stack([token.logprobs[np.argsort(token.ids)[list(wanted)]] for token in self.next_token(paths)])
+
+    def hidden_states(self, prompts: Sequence[Sequence[int]], depths: Sequence[float]) -> Iterator[tuple[int, States]]:
+        """The vectors of some layers for each prompt; see `HiddenStateModel`. At most 1,024 tokens at once on a CPU.
+
+        Raises:
+            ContextTooLongError: a prompt does not fit.
+            RequestRefusedError: a prompt is empty.
+        """
+        for n, ids in enumerate(prompts):
+            if not len(ids):
+                raise RequestRefusedError(f"prompt {n} has no token, so there is nothing to read")
+            self._check_length(len(ids), 0)
+        together = self._encoder_decoder or self._keeps_every_token
+        with memory_errors(self._source.spec):
+            yield from hidden_states(self._model, prompts, depths, self._tokenizer.pad_id, together)
 
     @cached_property
     def vocabulary(self) -> Tokenizer:

@@ -26,6 +26,8 @@ TECHNIQUES = Registry(
         "few-shot": f"{_FOLDER}.asked:FewShot",
         "price": f"{_FOLDER}.priced:Priced",
         "calibrated": f"{_FOLDER}.calibrated:Calibrated",
+        "hidden-ridge": f"{_FOLDER}.hidden:HiddenRidge",
+        "ensemble": f"{_FOLDER}.ensemble:Ensemble",
         "retrieved": f"{_FOLDER}.retrieved:Retrieved",
         "guesses": f"{_FOLDER}.guesses:Guesses",
     },

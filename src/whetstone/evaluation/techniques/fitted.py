@@ -30,7 +30,6 @@ class FittedTechnique(ABC):
         settings: what else settles the answers, JSON-ready; part of the identity.
     """
 
-    model: ClassVar[str | None] = None
     needs_training: ClassVar[bool] = True
 
     def __init__(self, name: str, context: TechniqueContext, **settings: Any) -> None:
@@ -39,6 +38,11 @@ class FittedTechnique(ABC):
         self._context = context
         self._stamp = ""
         self._range = (0.0, 0.0)
+
+    @property
+    def model(self) -> str | None:
+        """The language model that is asked; none, unless a subclass says so."""
+        return None
 
     @abstractmethod
     def _learn(self, problem: Problem) -> None:

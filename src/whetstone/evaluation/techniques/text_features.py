@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from whetstone.embeddings import load_embedder
+from whetstone.embeddings.cache import CachedEmbedder
 from whetstone.errors import UsageError
 from whetstone.evaluation.techniques.aim import Floats
 
@@ -74,3 +76,20 @@ class TextDimensions:
 
     def _reduced(self, table: Any) -> Floats:
         return np.asarray(self._svd.transform(table) if self._svd else table.toarray(), dtype=np.float64)
+
+
+class EmbeddedTexts:
+    """Texts as MiniLM's sentence vectors, kept on disk; otherwise as `TextDimensions`.
+
+    Args:
+        texts: the training texts.
+        progress: told `(done, total)` of them.
+    """
+
+    def __init__(self, texts: Sequence[str], progress: Callable[[int, int], None]) -> None:
+        self._embedder = CachedEmbedder(load_embedder())
+        self.training = np.asarray(self._embedder.embed(texts, progress), dtype=np.float64)
+
+    def __call__(self, texts: Sequence[str]) -> Floats:
+        """Shape (len(texts), dimensions)."""
+        return np.asarray(self._embedder.embed(texts), dtype=np.float64)
