@@ -120,6 +120,8 @@ def test_chunks_come_in_the_order_asked_for_and_missing_ones_are_left_out(store:
     assert texts_found(store, [three, 10**9, one, three, two]) == ["three", "one", "three", "two"]
     assert store.chunks([]) == []
     assert list(store.chunks_of("none.md")) == []
+    assert [stored.id for stored in store.chunks_of("a.md", 1)] == [two, three]
+    assert list(store.chunks_of("a.md", 3)) == []
 
 
 def test_a_document_that_could_not_be_read_stands_in_the_manifest(store: Store) -> None:

@@ -86,10 +86,10 @@ class PostgresStore:
 
         return self._base.read(work)
 
-    def chunks_of(self, path: str) -> Iterator[StoredChunk]:
+    def chunks_of(self, path: str, first: int = 0) -> Iterator[StoredChunk]:
         page = "WHERE d.path = %s AND c.ordinal > %s ORDER BY c.ordinal LIMIT %s"
         with self._base.reading() as (cursor, base):
-            schema, last = self._base.there(base).schema, -1
+            schema, last = self._base.there(base).schema, first - 1
             while chunks := list(stored_chunks(cursor, schema, page, (escaped(path), last, _CHUNKS_AT_ONCE))):
                 yield from chunks
                 last = chunks[-1].chunk.ordinal

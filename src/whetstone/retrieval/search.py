@@ -7,7 +7,7 @@ apart what says the same. Chunks next to each other become one passage (`passage
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Literal
@@ -186,9 +186,8 @@ class Search:
         wanted = self._settings.neighbours
         if not wanted:
             return list(chunks)
-        first, last = chunks[0].chunk.ordinal - wanted, chunks[-1].chunk.ordinal + wanted
-        of_document: Iterator[StoredChunk] = self._store.chunks_of(chunks[0].path)
-        return list(islice(of_document, max(0, first), last + 1)) or list(chunks)
+        first, last = max(0, chunks[0].chunk.ordinal - wanted), chunks[-1].chunk.ordinal + wanted
+        return list(islice(self._store.chunks_of(chunks[0].path, first), last - first + 1)) or list(chunks)
 
 
 def _reranked(hits: Sequence[Hit], reranker: Reranker, question: str, most: int) -> list[Hit]:

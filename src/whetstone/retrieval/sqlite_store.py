@@ -82,9 +82,10 @@ class SqliteStore:
             rows = connection.execute(f"SELECT {RECORD} FROM documents ORDER BY path")
             return {row[0]: record_of(row) for row in rows}
 
-    def chunks_of(self, path: str) -> Iterator[StoredChunk]:
+    def chunks_of(self, path: str, first: int = 0) -> Iterator[StoredChunk]:
         with self._sqlite.reading() as connection:
-            yield from stored_chunks(connection, "WHERE d.path = ? ORDER BY c.ordinal", (path,))
+            which = "WHERE d.path = ? AND c.ordinal >= ? ORDER BY c.ordinal"
+            yield from stored_chunks(connection, which, (path, first))
 
     def chunks(self, ids: Sequence[int]) -> list[StoredChunk]:
         with self._sqlite.reading() as connection:

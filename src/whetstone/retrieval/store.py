@@ -118,8 +118,8 @@ class Store(Protocol):
         """Every document by its path."""
         ...
 
-    def chunks_of(self, path: str) -> Iterator[StoredChunk]:
-        """The chunks of a document in order."""
+    def chunks_of(self, path: str, first: int = 0) -> Iterator[StoredChunk]:
+        """The chunks of a document in order, from that ordinal on; what is not asked for is not read."""
         ...
 
     def chunks(self, ids: Sequence[int]) -> list[StoredChunk]:
