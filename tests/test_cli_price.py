@@ -40,7 +40,7 @@ def test_a_price_is_shown_with_interval_bars_and_known_items(tiny: str, tmp_path
     known.write_text('{"text": "lamp \\u001b[31m", "price": 49}\n{"text": "oak table", "price": "none"}\n')
     done = whet("price", "A brass lamp", "-m", tiny, "--known", str(known), "--level", "0.5")
     assert done.returncode == 0, done.stderr
-    assert "with 50%" in done.stdout
+    assert "with a probability of 50%" in done.stdout
     assert "█" in done.stdout
     assert "of the probability is for something else" in done.stdout
     assert "$49" in done.stdout

@@ -118,7 +118,7 @@ def test_an_item_is_priced_with_the_keyboard_on_a_dark_phone(browser: BrowserCon
     tab.one("text").press("Control+Enter")
     out = tab.one("one-out")
     expect(out.locator("svg")).to_be_visible()
-    expect(out).to_contain_text("with 80%")
+    expect(out).to_contain_text("with a probability of 80%")
     expect(out).to_contain_text("of the probability is for something else")
     expect(out.locator("tbody tr").first).to_contain_text("A brass lamp <img")
     assert out.locator("svg").get_attribute("aria-label", timeout=1000).startswith("Most likely: $")  # type: ignore[union-attr]
@@ -130,7 +130,7 @@ def test_an_item_is_priced_with_the_keyboard_on_a_dark_phone(browser: BrowserCon
 @needs_browser
 def test_a_file_becomes_a_table_and_a_download(browser: BrowserContext, url: str, tmp_path: Path) -> None:
     tab = Price(browser, url)
-    tab.view("Many from a file")
+    tab.view("From a file")
     (tmp_path / "items.csv").write_text(ITEMS)
     tab.one("many-start").click()
     expect(tab.one("many-out")).to_contain_text("no file is chosen")

@@ -27,7 +27,10 @@ def show(found: PricedItem, model: str) -> None:
 
     console = Console(highlight=False)
     low, high = found.interval
-    console.print(f"[bold]{dollars(found.estimate)}[/]   {dollars(low)} to {dollars(high)} with {found.level:.0%}")
+    console.print(
+        f"[bold]{dollars(found.estimate)}[/]   {dollars(low)} to {dollars(high)} "
+        f"with a probability of {found.level:.0%}"
+    )
     console.print(f"{found.kind} of the distribution, {visible(model)}", style="dim", markup=False)
     bars = bins(found.distribution)
     highest = max(one.probability for one in bars)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-VIEWS = (("one", "One item"), ("many", "Many from a file"), ("guess", "Guess yourself"))
+VIEWS = (("one", "One item"), ("many", "From a file"), ("guess", "Guess yourself"))
 _ITEM = "Round table lamp with a brass foot and a linen shade, 45 cm high, bulb included"
 _ACCEPT = ".csv,.tsv,.json,.jsonl,.ndjson,.parquet"
 _ESTIMATES = (
@@ -72,8 +72,8 @@ def _one() -> str:
     return (
         '<label class="wh-pr-label" for="wh-pr-text">Item</label>'
         f'<textarea id="wh-pr-text" rows="4">{escape(_ITEM)}</textarea>'
-        f'<p class="wh-pr-options">{_buttons("one", "Price it")}</p>'
-        f'<p class="wh-pr-options">{_file("known", "Add known items")}</p><div id="wh-pr-one-out"></div>'
+        f'<p class="wh-pr-options">{_buttons("one", "Price it")}{_file("known", "Add known items")}</p>'
+        '<div id="wh-pr-one-out"></div>'
     )
 
 

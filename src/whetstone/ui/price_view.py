@@ -29,7 +29,7 @@ def price_html(found: PricedItem, model: str) -> str:
     )
     return (
         f'<p class="wh-pr-price"><strong>{dollars(found.estimate)}</strong> <span>{dollars(low)} to {dollars(high)} '
-        f"with {found.level:.0%}</span></p>"
+        f"with a probability of {found.level:.0%}</span></p>"
         f'<p class="wh-note">The {escape(found.kind.replace("_", " "))} of what {escape(model)} finds likely.</p>'
         f"{plot_html(found)}{cut}"
         f'<p class="wh-note">{found.distribution.outside:.1%} of the probability is for something else than these '
