@@ -533,12 +533,15 @@ def test_a_long_answer_is_stopped(tab: Knowledge) -> None:
 
 
 @needs_browser
-def test_the_embedded_models_answer_with_sources(tab: Knowledge) -> None:
+def test_the_embedded_model_answers_and_what_it_was_given_can_be_opened(tab: Knowledge) -> None:
     tab.view("Ask")
     tab.one("model").select_option("smollm2")
     answer = tab.question("How many days of annual leave does everyone at Hazelworks have?")
-    expect(answer.locator(".wh-body")).to_contain_text("27")
-    expect(answer.locator(".wh-sources").first).to_contain_text("leave.md")
+    expect(answer.locator(".wh-body")).not_to_be_empty()
+    expect(answer).to_contain_text("smollm2 ·")
+    answer.locator("summary").click()
+    answer.locator("details").get_by_role("link", name="leave.md").first.click()
+    expect(tab.one("document").locator("mark").first).to_contain_text("27 days")
 
 
 @needs_browser

@@ -48,8 +48,8 @@ def serve(
         list[str] | None,
         typer.Option(
             "--kb",
-            help="Also offer this knowledge base, answered by the default model, as the model kb:NAME; repeat for "
-            "several. Default: every one, unless a token lets others in.",
+            help="Also offer this knowledge base, as the model kb:NAME answered by the default model, and as "
+            "kb:NAME@MODEL by each other one; repeat for several. Default: every one, unless a token lets others in.",
         ),
     ] = None,
     host: Annotated[
