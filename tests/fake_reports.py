@@ -5,10 +5,15 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
+from scipy.special import erfinv
+
 from whetstone.evaluation.report import Report, RunResult
-from whetstone.types import Case, Prediction, Problem, Reading, Usage
+from whetstone.types import INTERVAL_LEVELS as LEVELS
+from whetstone.types import QUANTILE_LEVELS, Case, NumberSummary, Prediction, Problem, Reading, Usage
 
 HOSTILE = (
     '</script><script>alert("x")</script><img src=x onerror=alert(1)> &amp; {{ 7*7 }} [bold]red[/bold] %{x} $a$ $b$'
@@ -72,6 +77,34 @@ def off_by(spread: float, seed: int = 2, unreadable: float = 0.0) -> Callable[[C
         return Reading("value", value)
 
     return guess
+
+
+def unsure(
+    problem: Problem, predictions: Sequence[Prediction], spread: float, corrected: float | None = None
+) -> list[Prediction]:
+    """These answers with a distribution around each: lognormal, with this standard deviation of the logarithm.
+
+    Args:
+        corrected: the deviation after a correction; None where there was none.
+    """
+    levels = np.array(QUANTILE_LEVELS)
+
+    def one(prediction: Prediction) -> Prediction:
+        if not prediction.reading.ok:
+            return prediction
+        centre = max(1.0, float(prediction.reading.value or 0.0))
+        own, final = (
+            tuple((centre * np.exp(width * np.sqrt(2) * erfinv(2 * levels - 1))).tolist())
+            for width in (spread, corrected or spread)
+        )
+        ends = [(level, *(final[round(80 * s) - 1] for s in ((1 - level) / 2, (1 + level) / 2))) for level in LEVELS]
+        before = () if corrected is None else own
+        summary = NumberSummary(
+            final, centre, centre, centre, centre * (corrected or spread), 0.9, 0.0, tuple(ends), before
+        )
+        return replace(prediction, distribution=summary)
+
+    return [one(prediction) for prediction in predictions]
 
 
 def result(problem: Problem, predictions: Sequence[Prediction], label: str, **more: Any) -> RunResult:

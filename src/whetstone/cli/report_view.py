@@ -19,6 +19,7 @@ from whetstone.evaluation.tables import (
     fit_time,
     interval_cell,
     seconds_in_words,
+    sureness_columns,
     telling_pairs,
     tokens,
 )
@@ -50,6 +51,7 @@ def _print_tables(report: Report, console: Console) -> None:
         (metric.title, [interval_cell(metric, result.scores.metrics[metric.name], unit) for result in order])
         for metric in columns(report.problem)
     ]
+    wanted += sureness_columns(order, unit)
     wanted += [
         ("time per item", [seconds_in_words(result.seconds_per_item) for result in order]),
         ("time to fit", [fit_time(result) for result in order]),

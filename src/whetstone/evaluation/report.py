@@ -17,8 +17,9 @@ from whetstone.evaluation.comparison import Pair, compare
 from whetstone.evaluation.excerpt import without_surrogates
 from whetstone.evaluation.judged import judge
 from whetstone.evaluation.metrics import Scores, score
+from whetstone.evaluation.sureness import Spread, Sureness, sureness
 from whetstone.evaluation.verdict import Entry, Verdict, verdict
-from whetstone.types import Prediction, Problem, Usage
+from whetstone.types import INTERVAL_LEVELS, Prediction, Problem, Usage
 
 MIXED = "MIXED: "  # begins a note that says what sets the items of some runs apart
 
@@ -40,6 +41,7 @@ class RunResult:
         run_id: the stored run it comes from, "" for none.
         notes: what a reader must know of it: "cross-fitted, 5 folds".
         identity: JSON-ready values that settle its answers: model revision, prompt version, options.
+        sureness: how its distributions did, where its answers have some.
     """
 
     label: str
@@ -54,6 +56,7 @@ class RunResult:
     run_id: str = ""
     notes: tuple[str, ...] = ()
     identity: Mapping[str, Any] = field(default_factory=dict)
+    sureness: Sureness | None = None
 
     @classmethod
     def build(
@@ -89,6 +92,7 @@ class RunResult:
             run_id=run_id,
             notes=tuple(notes),
             identity=dict(identity or {}),
+            sureness=sureness(judge(problem, predictions)) if problem.kind == "number" else None,
         )
 
     @property
@@ -119,7 +123,23 @@ class RunResult:
             "cost": self.cost,
             "notes": list(self.notes),
             "identity": dict(self.identity),
+            "sureness": None if self.sureness is None else _sureness_json(self.sureness),
         }
+
+
+def _sureness_json(known: Sureness) -> dict[str, Any]:
+    """How distributions did, by the name of the level."""
+    levels = [f"{level:g}" for level in INTERVAL_LEVELS]
+
+    def spread(one: Spread) -> dict[str, Any]:
+        return {
+            "crps": one.crps,
+            "coverage": dict(zip(levels, one.coverage, strict=True)),
+            "median_width": dict(zip(levels, one.widths, strict=True)),
+        }
+
+    own = known.uncorrected
+    return {"n": known.n, **spread(known.answered), "uncorrected": None if own is None else spread(own)}
 
 
 def _total_cost(predictions: Sequence[Prediction]) -> float | None:
@@ -243,6 +263,7 @@ class Report:
                     answer.finish_reason,
                     answer.key,
                     result.run_id,
+                    *(answer.distribution.interval(0.8) if answer.distribution is not None else (None, None)),
                 )
                 writer.writerow([_cell(cell) for cell in cells])
         return rows.getvalue()
@@ -250,7 +271,7 @@ class Report:
 
 _COLUMNS = (
     "run", "model", "case_id", "text", "expected", "value", "status", "error", "raw", "note", "prompt_tokens",
-    "completion_tokens", "seconds", "cost", "finish_reason", "key", "run_id",
+    "completion_tokens", "seconds", "cost", "finish_reason", "key", "run_id", "low_80", "high_80",
 )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from whetstone.evaluation.classes import Confusion, LabelScores, confusion, labe
 from whetstone.evaluation.figures.answers import running_mean, score_histogram, truth_against_guess
 from whetstone.evaluation.figures.parts import Figure
 from whetstone.evaluation.figures.ranges import TruthRange, error_by_truth, range_name, truth_ranges
+from whetstone.evaluation.figures.sureness import sureness_figures
 from whetstone.evaluation.intervals import Interval
 from whetstone.evaluation.judged import Judged, judge
 from whetstone.evaluation.metrics import METRICS
@@ -53,6 +54,15 @@ class RangeRow:
 
 
 @dataclass(frozen=True)
+class SureRow:
+    """Distributions of a run as a row of a table, in words: CRPS, and for each interval its coverage and its width."""
+
+    name: str
+    crps: str
+    intervals: list[tuple[str, str]]
+
+
+@dataclass(frozen=True)
 class Section:
     """What the page shows of one run.
 
@@ -60,6 +70,7 @@ class Section:
         counts: how many answers have each grade.
         figures: as the kind of problem has them.
         ranges: of a number problem, the error by range of the truth.
+        sure, sure_figures: how sure it was of its numbers, where its answers have distributions.
         confusion, labels: of a label problem.
         worst: the answers furthest off, at most MOST_WORST of `mistakes`.
         unreadable: the first MOST_UNREADABLE answers without a value.
@@ -70,6 +81,8 @@ class Section:
     counts: list[tuple[Band, int]]
     figures: list[Figure]
     ranges: list[RangeRow]
+    sure: list[SureRow]
+    sure_figures: list[Figure]
     confusion: Confusion | None
     labels: list[LabelScores]
     worst: list[AnswerRow]
@@ -92,6 +105,8 @@ def build_section(problem: Problem, result: RunResult) -> Section:
         counts=[(band, sum(item.band is band for item in items)) for band in BANDS],
         figures=_figures(problem, items, worst, ranges),
         ranges=[_range_row(problem, one) for one in ranges],
+        sure=_sure_rows(problem, result),
+        sure_figures=[] if result.sureness is None else sureness_figures(problem, result.sureness),
         confusion=confusion(items) if labelled and items else None,
         labels=label_scores(items) if labelled else [],
         worst=[_answer_row(problem, item) for item in worst],
@@ -116,6 +131,26 @@ def _figures(
     if any(one.error is not None for one in ranges):
         figures.append(error_by_truth(problem, ranges))
     return figures
+
+
+def _sure_rows(problem: Problem, result: RunResult) -> list[SureRow]:
+    known = result.sureness
+    if known is None:
+        return []
+    spreads = [("as answered" if known.uncorrected is None else "corrected", known.answered)]
+    if known.uncorrected is not None:
+        spreads.append(("the model's own", known.uncorrected))
+    return [
+        SureRow(
+            name,
+            with_unit(spread.crps, problem.unit),
+            [
+                (f"{100 * share:.1f} %", f"median width {with_unit(width, problem.unit)}")
+                for share, width in zip(spread.coverage, spread.widths, strict=True)
+            ],
+        )
+        for name, spread in spreads
+    ]
 
 
 def _range_row(problem: Problem, one: TruthRange) -> RangeRow:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from whetstone.evaluation.comparison import Pair
 from whetstone.evaluation.intervals import Interval
 from whetstone.evaluation.metrics import METRICS, Metric, metrics_for
 from whetstone.evaluation.report import Report, RunResult
-from whetstone.evaluation.wording import metric_value
-from whetstone.types import Problem
+from whetstone.evaluation.sureness import Spread
+from whetstone.evaluation.wording import metric_value, with_unit
+from whetstone.types import INTERVAL_LEVELS, Problem
 
 NOTHING = "–"
 MOST_PAIRS_TOGETHER = 10
@@ -110,3 +113,28 @@ def tokens(result: RunResult) -> str:
     if not usage.prompt_tokens and not usage.completion_tokens:
         return NOTHING
     return f"{usage.prompt_tokens:,} + {usage.completion_tokens:,}"
+
+
+def sureness_columns(order: Sequence[RunResult], unit: str) -> list[tuple[str, list[str]]]:
+    """Columns on the distributions of runs: (title, a cell for each run); none where no run has any."""
+    known = [result.sureness for result in order]
+    if not any(known):
+        return []
+    levels = " / ".join(f"{100 * level:.0f}" for level in INTERVAL_LEVELS)
+    found = [
+        ("", [None if one is None else one.answered for one in known]),
+        (" uncorrected", [None if one is None else one.uncorrected for one in known]),
+    ]
+    return [
+        column
+        for what, spreads in found
+        if any(spreads)
+        for column in (
+            (f"CRPS{what}", [NOTHING if one is None else with_unit(one.crps, unit) for one in spreads]),
+            (f"within {levels} %{what}", [NOTHING if one is None else _covered(one) for one in spreads]),
+        )
+    ]
+
+
+def _covered(one: Spread) -> str:
+    return " / ".join(f"{100 * share:.0f}" for share in one.coverage)

@@ -16,6 +16,7 @@ from whetstone.evaluation.judged import Judged
 from whetstone.evaluation.wording import with_unit
 from whetstone.types import Problem
 
+_MOST_BARS = 400  # points of one plot beyond which the bars of their intervals would be one grey cloud
 MOST_POINTS = 1_500  # of one plot: SVG stays quick, and eight runs on 10,000 items stay below 3 MB
 _MOST_STEPS = 300  # of a running mean
 
@@ -40,6 +41,9 @@ def truth_against_guess(problem: Problem, items: Sequence[Judged], worst: Sequen
     }
     points = [_points(problem, band, readable, shown, low, high) for band in (GOOD, NEAR, FAR)]
     caption = ["On the dashed line a guess is right; above it, too high."]
+    barred = len(shown) <= _MOST_BARS and any(item.prediction.distribution is not None for item in shown)
+    if barred:
+        caption.append("Bars are 80 % intervals.")
     if outside := int(np.sum((guess > high) | (guess < low))):
         caption.append(f"{counted(outside, 'guess')} beyond the frame drawn at its edge.")
     if len(shown) < len(readable):
@@ -89,6 +93,7 @@ def _points(
         "y": [short(min(max(_guess(item), low), high)) for item in members],
         "text": [_hover(problem, item) for item in members],
         "hovertemplate": "%{text}<extra></extra>",
+        **(_interval_bars(members, low, high) if len(shown) <= _MOST_BARS else {}),
         "marker": {
             "symbol": band.symbol,
             "size": 6 if crowded else 8,
@@ -98,6 +103,21 @@ def _points(
     }
 
 
+def _interval_bars(members: Sequence[Judged], low: float, high: float) -> dict[str, Any]:
+    """The 80 % interval of each answer as a bar within the frame, from the lower end to the upper; {} without any."""
+    if not any(item.prediction.distribution is not None for item in members):
+        return {}
+    above, below = [], []
+    for item in members:
+        guess = min(max(_guess(item), low), high)
+        known = item.prediction.distribution
+        bottom, top = (guess, guess) if known is None else known.interval(0.8)
+        above.append(short(max(0.0, min(top, high) - guess)))
+        below.append(short(max(0.0, guess - max(bottom, low))))
+    ends = {"type": "data", "symmetric": False, "array": above, "arrayminus": below}
+    return {"error_y": {**ends, "color": "var(--band)", "thickness": 1.5, "width": 0}}
+
+
 def _guess(item: Judged) -> float:
     return float(item.prediction.reading.value or 0.0)
 
@@ -105,7 +125,13 @@ def _guess(item: Judged) -> float:
 def _hover(problem: Problem, item: Judged) -> str:
     values = (_guess(item), float(item.case.expected), item.error or 0.0)
     guess, truth, error = (safe(with_unit(value, problem.unit)) for value in values)
-    return f"<b>{item.number:,}</b> {safe(head(item.case.text))}<br>guess {guess} · truth {truth} · error {error}"
+    known = item.prediction.distribution
+    interval = ""
+    if known is not None:
+        low, high = (safe(with_unit(end, problem.unit)) for end in known.interval(0.8))
+        interval = f"<br>80 % interval {low} to {high}"
+    shown = f"<b>{item.number:,}</b> {safe(head(item.case.text))}"
+    return f"{shown}<br>guess {guess} · truth {truth} · error {error}{interval}"
 
 
 def _frame(truth: Floats, guess: Floats) -> tuple[float, float]:
