@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -80,10 +81,15 @@ def _fetched(name: str, patterns: Sequence[str], may_be_missing: bool = False) -
     """Files of a data set in the hub's cache, downloaded if need be."""
     from huggingface_hub import snapshot_download
 
+    log = logging.getLogger("huggingface_hub")
+    level = log.level
+    log.setLevel(logging.ERROR)  # it warns where a pattern matches nothing, which is tried on purpose
     try:
         folder = Path(snapshot_download(name, repo_type="dataset", allow_patterns=list(patterns)))
     except Exception as error:
         raise hub_error(error, name) from error
+    finally:
+        log.setLevel(level)
     files = sorted(path for path in folder.rglob("*") if any(path.relative_to(folder).match(each) for each in patterns))
     if not files and not may_be_missing:
         raise DataError(f"The data set {name} holds no file to read; readable are {', '.join(FORMATS)}")

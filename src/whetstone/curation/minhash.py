@@ -75,8 +75,8 @@ def signatures(terms: Hashes, starts: Positions) -> Signatures:
     count = len(starts) - 1
     keys = np.empty((count, KEYS), np.uint64)
     slots = np.empty((SLOTS, count), np.uint32)
-    low = (mixed(terms) >> _U64(32)).astype(np.uint32)
-    pairs = (mixed(shingles(terms, starts)) >> _U64(32)).astype(np.uint32)
+    low = (terms >> _U64(32)).astype(np.uint32)
+    pairs = (shingles(terms, starts) >> _U64(32)).astype(np.uint32)
     factors = np.random.default_rng(0).integers(0, 2**32, SLOTS, dtype=np.uint32) | np.uint32(1)
     for begin in range(0, count, _AT_ONCE):
         texts = slice(begin, min(begin + _AT_ONCE, count))

@@ -46,10 +46,10 @@ class Plan:
 
     @staticmethod
     def of(files: Sequence[Path], options: Options) -> Plan:
-        """The plan for these files."""
+        """The plan for these files. Links are not followed: in the hub's cache what they lead to has no extension."""
         stats = [path.stat() for path in files]
         return Plan(
-            tuple(str(path.resolve()) for path in files),
+            tuple(str(path.absolute()) for path in files),
             tuple(stat.st_size for stat in stats),
             tuple(stat.st_mtime_ns for stat in stats),
             options,

@@ -44,7 +44,7 @@ _VALUE = r'(?:\{[^{}]*\}|"(?:[^"\\]|\\.)*"|[^,{}"\[\]]+)'
 _NOISE = rf', "(?:{_NAMES})": {_VALUE}'
 _NOISE_FIRST = rf'^\{{(?:"(?:{_NAMES})": {_VALUE}(?:, )?)+'
 # An object of plain texts as `json.dumps` writes it, with no escapes but of quotes and backslashes.
-_FLAT = r'^\{(?:"[^"\\]+": "(?:[^"\\]|\\["\\])*"(?:, "[^"\\]+": "(?:[^"\\]|\\["\\])*")*)?\}$'
+_FLAT = r'^\{(?:"[^"\\]*": "(?:[^"\\]|\\["\\])*"(?:, "[^"\\]*": "(?:[^"\\]|\\["\\])*")*)?\}$'
 
 
 def _flat_lines(details: pl.Series) -> pl.Series:
