@@ -116,6 +116,7 @@ def test_plotly_accepts_the_panel_and_readers_who_do_not_see_it_are_told() -> No
             go.Figure(data=figure.data, layout=figure.layout)
             json.dumps([figure.data, figure.layout], allow_nan=False)
             assert figure.alternative
+            assert "&#36;" not in figure.alternative + figure.caption  # the page escapes them
 
 
 def test_bars_are_the_intervals_within_the_frame() -> None:

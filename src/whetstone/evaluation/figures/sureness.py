@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from whetstone.evaluation.figures.parts import Figure, axis, counted, safe, short, unit_axis
+from whetstone.evaluation.figures.parts import Figure, axis, counted, short, unit_axis
 from whetstone.evaluation.sureness import Spread, Sureness
 from whetstone.evaluation.wording import with_unit
 from whetstone.types import INTERVAL_LEVELS, QUANTILE_LEVELS, Problem
@@ -156,12 +156,10 @@ def _selective(problem: Problem, known: Sureness) -> Figure:
     ]
     return Figure(
         "What its doubt is worth",
-        "The mean error when only the surest answers are given: those with the narrowest 80 % intervals. A line that "
-        f"rises to the right can be told apart from one that knows nothing of its own doubt. {told[0][:1].upper()}"
-        f"{told[0][1:]}, {told[1]}.",
-        safe(
-            f"Line plot of the mean error against the share of {counted(known.n, 'answer')} given. {'; '.join(told)}."
-        ),
+        "The mean error when only the surest answers are given: those with the narrowest 80 % intervals. Where the line "
+        "rises to the right, its doubt tells good answers from bad ones. "
+        f"{told[0][:1].upper()}{told[0][1:]}, {told[1]}.",
+        f"Line plot of the mean error against the share of {counted(known.n, 'answer')} given. {'; '.join(told)}.",
         [line],
         {
             "xaxis": axis("share of the answers that are given", ticksuffix=" %", range=[0, 102]),
