@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from whetstone.numeric.decoding import DECODERS
 from whetstone.numeric.scoring import number_trie, read_numbers
 from whetstone.prompting.price import PricePrompt
 from whetstone.types import Case, Prediction, Problem
+from whetstone.workflows.compare import compare
 
 COARSE = {"grid": "0..990:10"}  # a correction over few candidates is learnt quickly
 THINGS = ["lamp", "table", "chair", "drill", "sofa", "cup", "rope", "tent"]
@@ -275,3 +277,28 @@ def test_nothing_is_loaded_by_building(model: Any) -> None:
     built = build_technique("price:median:nearest:3:chat", TechniqueContext(42, load))
     assert isinstance(built, Priced)
     assert built.name == "price:median:nearest:3:chat"
+
+
+def test_a_comparison_reports_what_was_learnt_and_asks_nothing_twice(model: Any, tmp_path: Path) -> None:
+    path = tiny_hf.llama(tmp_path / "tiny")
+    loaded: list[Any] = []
+
+    def load(_: str) -> Any:
+        loaded.append(load_model(f"hf:{path}"))
+        return loaded[-1]
+
+    on, specs = problem(), ["price:median", "calibrated:median", "constant"]
+    report = compare(on, specs, models=["hf:tiny"], grid="0..990:10", load=load)
+    price, calibrated, constant = report.results
+    assert any(note.startswith("corrected on 30 validation cases") for note in calibrated.notes)
+    assert price.notes == constant.notes == ()
+    assert price.sureness is not None
+    assert price.sureness.uncorrected is None
+    assert calibrated.sureness is not None
+    assert calibrated.sureness.uncorrected is not None
+    assert calibrated.sureness.uncorrected == price.sureness.answered
+    assert constant.sureness is None
+    assert all(float(one.reading.value or 0) % 10 == 0 for one in price.predictions)
+    again = compare(on, specs, models=["hf:tiny"], grid="0..990:10", load=load)
+    assert [one.predictions for one in again.results] == [one.predictions for one in report.results]
+    assert again.results[1].notes == calibrated.notes

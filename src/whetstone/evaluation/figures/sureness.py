@@ -156,8 +156,8 @@ def _selective(problem: Problem, known: Sureness) -> Figure:
     ]
     return Figure(
         "What its doubt is worth",
-        "The mean error when only the surest answers are given: those with the narrowest 80 % intervals. Where the line "
-        "rises to the right, its doubt tells good answers from bad ones. "
+        "The mean error when only the surest answers are given: those with the narrowest 80 % intervals. Where the "
+        "line rises to the right, its doubt tells good answers from bad ones. "
         f"{told[0][:1].upper()}{told[0][1:]}, {told[1]}.",
         f"Line plot of the mean error against the share of {counted(known.n, 'answer')} given. {'; '.join(told)}.",
         [line],
