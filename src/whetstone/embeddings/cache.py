@@ -12,8 +12,6 @@ import numpy.typing as npt
 from whetstone.embeddings import Embedder
 from whetstone.storage.kept_vectors import KeptVectors, cache_file
 
-_SAVE_EVERY = 512  # texts embedded between commits: what a kill can cost
-
 
 class CachedEmbedder:
     """An embedder that looks first into `WHETSTONE_HOME/cache/embeddings`, one SQLite file for each embedder name.
@@ -23,10 +21,12 @@ class CachedEmbedder:
 
     Args:
         embedder: what embeds the texts that are not there yet.
+        save_every: texts embedded between commits: what a kill can cost.
     """
 
-    def __init__(self, embedder: Embedder) -> None:
+    def __init__(self, embedder: Embedder, save_every: int = 512) -> None:
         self._embedder = embedder
+        self._save_every = save_every
         self.name = embedder.name
         self.dimension = embedder.dimension
         self.max_tokens = embedder.max_tokens
@@ -65,8 +65,8 @@ class CachedEmbedder:
             known = len(positions) - len(todo)
             # By length, so that each stretch between two commits fills its batches.
             todo.sort(key=lambda key: len(texts[positions[key][0]]))
-            for start in range(0, len(todo), _SAVE_EVERY):
-                keys = todo[start : start + _SAVE_EVERY]
+            for start in range(0, len(todo), self._save_every):
+                keys = todo[start : start + self._save_every]
                 fresh = self._embedder.embed(
                     [texts[positions[key][0]] for key in keys], _counted_from(known + start, len(positions), progress)
                 )

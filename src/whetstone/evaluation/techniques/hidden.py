@@ -27,6 +27,7 @@ _POOLS = 2  # the last token's vector, and the mean of all
 _ALPHAS = tuple(10.0 ** np.arange(-1, 6))
 _ENOUGH = 50  # validation cases to choose by; with fewer, cross-validation within the training cases
 _FOLDS = 5
+_SAVE_EVERY = 32  # texts: some seconds of work on a CPU
 
 
 class HiddenRidge(FittedTechnique):
@@ -73,7 +74,7 @@ class HiddenRidge(FittedTechnique):
             raise UsageError(f"{self._model.identity.spec} does not show its hidden states: take an hf: model")
         self._aim = problem_aim(problem)
         prompt = number_prompt(problem, number_grid(problem), "plain", self._question)
-        self._vectors = CachedEmbedder(_PromptVectors(self._model, prompt))
+        self._vectors = CachedEmbedder(_PromptVectors(self._model, prompt), save_every=_SAVE_EVERY)
         texts = [case.text for case in (*problem.train, *problem.validation)]
         table = self._vectors.embed(texts, partial(self._context.progress, f"{self.name}: reading training texts"))
         goal = number_targets([*problem.train, *problem.validation])
