@@ -27,11 +27,13 @@ lint: install
 	$(RUN) mypy
 	$(RUN) lint-imports
 
-bench: install
+bench: | $(UV)
+	$(FULL) --group bench
 	$(RUN) python benchmarks/harness.py
 	$(RUN) python benchmarks/evaluate.py
 	$(RUN) python benchmarks/chat.py
 	$(RUN) python benchmarks/tokens.py
+	$(RUN) python benchmarks/retrieval.py
 
 install: | $(UV)
 	$(FULL)
