@@ -203,7 +203,7 @@ def test_in_cross_fitting_the_other_folds_correct(model: Any) -> None:
     technique = CrossFitted(lambda: build_technique("calibrated", context))
     technique.fit(on)
     assert len(list(technique.predict(on.test))) == 60
-    assert technique.remarks[0].startswith("corrected on 30 training cases")
+    assert technique.remarks[0].startswith("fold 1: corrected on 30 training cases")
 
 
 def test_too_few_cases_to_correct_by_are_refused(model: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 from whetstone.errors import UsageError
@@ -79,11 +80,16 @@ class CrossFitted:
 
     @property
     def remarks(self) -> list[str]:
-        """What the techniques of the folds say, each sentence once."""
-        said = [
-            remark for technique in self._fitted if isinstance(technique, Remarking) for remark in technique.remarks
+        """What the techniques of the folds say; what not all of them say, with the fold's number."""
+        said = [list(technique.remarks) if isinstance(technique, Remarking) else [] for technique in self._fitted]
+        common = [remark for remark in dict.fromkeys(chain(*said)) if all(remark in one for one in said)]
+        own = [
+            f"fold {number}: {remark}"
+            for number, one in enumerate(said, start=1)
+            for remark in one
+            if remark not in common
         ]
-        return list(dict.fromkeys(said))
+        return [*common, *own]
 
     def _by_fold(self, cases: Sequence[Case]) -> Iterator[tuple[Technique, list[int]]]:
         for fold, technique in enumerate(self._fitted):
