@@ -1,8 +1,8 @@
-"""A question taken apart for the search: its vector, and the weight of its terms."""
+"""A question taken apart for the search: the weight of its terms, and its vector."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -15,14 +15,16 @@ from whetstone.retrieval.coverage import rarities
 from whetstone.retrieval.store import Store
 from whetstone.retrieval.terms import query_terms
 
-__all__ = ["Query", "analysed"]
+__all__ = ["Query", "analysed", "vector_of"]
 
 _MOST_TERMS = 48
 """Terms that are looked for: the rarest. Each costs a list of the keyword index, and what is common tells little."""
 
-_MOST_SEEN = 20_000
+_MOST_SEEN = 8_000
 """Chunks that the keyword list may have to score, counted once for each term. Common terms are left to `coverage`, that
-looks at candidates only, so that a question costs no more as the knowledge base grows."""
+looks at candidates only, so that a question costs no more as the knowledge base grows. At 200,000 chunks (synthetic,
+Zipf's words, eight as they come) against scoring everything: the best passage stays the same, as do 88 % of those that
+are shown, in 17 ms (p50); with 20,000 they are 93 %, in 21 ms."""
 
 _MOST_PIECES = 64
 """Pieces of a long question that are embedded: 16,384 tokens with MiniLM, about two seconds."""
@@ -30,31 +32,22 @@ _MOST_PIECES = 64
 
 @dataclass(frozen=True)
 class Query:
-    """What is looked for.
+    """Which words are looked for.
 
     Attributes:
-        text: the question.
-        vector: of length 1; None where only words are looked for.
         rarity: weight of each term that the knowledge base has, the rarest first.
         words: what the keyword list is asked for, as it stands in the question; "" where no term is known.
     """
 
-    text: str
-    vector: npt.NDArray[np.float32] | None
     rarity: Mapping[str, float]
     words: str
 
 
-def analysed(store: Store, embedder: Callable[[], Embedder] | None, question: str) -> Query:
-    """Take a question apart.
-
-    Args:
-        store: tells how rare the terms are.
-        embedder: gives the one that made the store's vectors; None where only words are looked for.
-        question: of any length that can be embedded in `_MOST_PIECES` pieces.
+def analysed(store: Store, question: str) -> Query:
+    """Take the words of a question apart; the store tells how rare they are.
 
     Raises:
-        UsageError: there is nothing to look for, or it is longer than that.
+        UsageError: there is nothing to look for.
         StorageError: the store cannot be read.
     """
     if not question.strip():
@@ -67,12 +60,16 @@ def analysed(store: Store, embedder: Callable[[], Embedder] | None, question: st
     reached = accumulate(chunks_with[term] for term in rarest)
     wanted = {term for term, seen in zip(rarest, reached, strict=True) if seen <= _MOST_SEEN} or set(rarest[:1])
     words = [word for word in dict.fromkeys(question.split()) if not wanted.isdisjoint(query_terms(word))]
-    vector = _vector(embedder(), question) if embedder is not None else None
-    return Query(question, vector, {term: rarity[term] for term in rarest}, " ".join(words))
+    return Query({term: rarity[term] for term in rarest}, " ".join(words))
 
 
-def _vector(embedder: Embedder, question: str) -> npt.NDArray[np.float32]:
-    """The vector of a question; of one that is longer than the embedder reads, the mean of its pieces' vectors."""
+def vector_of(embedder: Embedder, question: str) -> npt.NDArray[np.float32]:
+    """The vector of a question, of length 1; of one longer than the embedder reads, the mean of its pieces' vectors.
+
+    Raises:
+        UsageError: it is longer than `_MOST_PIECES` pieces.
+        ModelError: the embedder fails.
+    """
     tokens = embedder.count_tokens([question])[0]
     if tokens <= embedder.max_tokens:
         return np.asarray(embedder.embed([question])[0])

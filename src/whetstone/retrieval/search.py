@@ -8,9 +8,13 @@ apart what says the same. Chunks next to each other become one passage (`passage
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
 
 from whetstone.embeddings import Embedder
 from whetstone.errors import UsageError
@@ -19,9 +23,9 @@ from whetstone.retrieval.diversity import diversified
 from whetstone.retrieval.document import EVERYTHING, Filter, StoredChunk
 from whetstone.retrieval.fusion import WEIGHTS, Weights, fused
 from whetstone.retrieval.passages import gathered, shown_together
-from whetstone.retrieval.query import Query, analysed
+from whetstone.retrieval.query import Query, analysed, vector_of
 from whetstone.retrieval.rerank import Reranker
-from whetstone.retrieval.store import Store
+from whetstone.retrieval.store import Match, Store
 from whetstone.retrieval.terms import terms_held
 
 __all__ = ["Hit", "Mode", "Search", "SearchSettings"]
@@ -139,8 +143,8 @@ class Search:
         if k < 1:
             raise UsageError(f"A search finds at least 1 passage, not {k}")
         settings = self._settings
-        query = analysed(self._store, None if settings.mode == "keyword" else self._embedder, question)
-        hits = self._candidates(query, max(settings.depth, 2 * k), where)
+        query = analysed(self._store, question)
+        hits = self._candidates(query, *self._lists(query, question, max(settings.depth, 2 * k), where))
         if self._reranker is not None:
             hits = _reranked(hits, self._reranker, question, max(settings.reranked, k))
         if settings.diversity:
@@ -152,15 +156,37 @@ class Search:
             for p in passages
         ]
 
-    def _candidates(self, query: Query, depth: int, where: Filter) -> list[Hit]:
+    def _lists(
+        self, query: Query, question: str, depth: int, where: Filter
+    ) -> tuple[npt.NDArray[np.float32] | None, list[Match], list[Match]]:
+        """The vector of the question, the nearest vectors, and the highest BM25; both lists are made at once."""
+
+        def by_words() -> list[Match]:
+            return self._store.keyword(query.words, depth, where) if query.words else []
+
+        if self._settings.mode == "keyword":
+            return None, [], by_words()
+        if self._settings.mode == "dense":
+            vector = vector_of(self._embedder(), question)
+            return vector, self._store.dense(vector, depth, where), []
+        with ThreadPoolExecutor(1, thread_name_prefix="whetstone-keyword") as pool:
+            keyword = pool.submit(by_words)
+            vector = vector_of(self._embedder(), question)
+            nearest = self._store.dense(vector, depth, where)
+            return vector, nearest, keyword.result()
+
+    def _candidates(
+        self,
+        query: Query,
+        vector: npt.NDArray[np.float32] | None,
+        nearest: Sequence[Match],
+        by_words: Sequence[Match],
+    ) -> list[Hit]:
         """What stands on either list, by score; ties go to the lower id."""
-        mode = self._settings.mode
-        nearest = self._store.dense(query.vector, depth, where) if query.vector is not None else []
-        by_words = self._store.keyword(query.words, depth, where) if query.words and mode != "dense" else []
         keyword = {match.id: match.score for match in by_words}
         dense = {match.id: match.score for match in nearest}
-        if query.vector is not None and (missing := [id_ for id_ in keyword if id_ not in dense]):
-            dense.update(zip(missing, self._store.cosines(query.vector, missing), strict=True))
+        if vector is not None and (missing := [id_ for id_ in keyword if id_ not in dense]):
+            dense.update(zip(missing, self._store.cosines(vector, missing), strict=True))
         stored = self._store.chunks(sorted({*dense, *keyword}))
         terms = [terms_held(one.chunk.shown, query.rarity) for one in stored]
         coverage = [share(query.rarity, found) for found in terms]
