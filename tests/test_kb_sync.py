@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from kb_folder import HashedEmbedder, page, prove, synced, texts_in, write
@@ -294,10 +297,17 @@ def test_a_second_sync_is_told_who_is_at_work(any_store: NewStore, folder: Path)
 def test_a_second_sync_waits_for_the_first(any_store: NewStore, folder: Path) -> None:  # noqa: F811
     first, second = any_store(), any_store()
     results = []
-    slow = HashedEmbedder(delay=0.3)
-    thread = threading.Thread(target=lambda: results.append(synced(first, folder, slow)))
+    began = threading.Event()
+
+    class Slow(HashedEmbedder):
+        def embed(self, texts: Sequence[str], progress: Any = None) -> npt.NDArray[np.float32]:
+            began.set()
+            time.sleep(0.3)
+            return super().embed(texts, progress)
+
+    thread = threading.Thread(target=lambda: results.append(synced(first, folder, Slow())))
     thread.start()
-    time.sleep(0.1)
+    assert began.wait(60)  # the first one holds the lock
     embedder = HashedEmbedder()
     result = synced(second, folder, embedder, wait=30)
     thread.join()

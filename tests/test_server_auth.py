@@ -57,6 +57,7 @@ ROUTES = [
     ("POST", "/v1/chat/completions"),
     ("POST", "/v1/completions"),
     ("POST", "/v1/embeddings"),
+    ("POST", "/v1/estimate"),
     ("POST", "/tokenize"),
     ("POST", "/detokenize"),
     ("POST", "/apply-template"),

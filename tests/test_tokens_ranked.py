@@ -69,7 +69,7 @@ def test_any_text_gets_the_pipelines_ids_or_is_left_to_it(kind: str, texts: list
     made = RANKED[kind]
     assert made is not None
     for text, found, expected in zip(texts, made.encode_many(texts), ids_of(ENGINES[kind], texts), strict=True):
-        assert found == expected or (found is None and "<|end|>" in text) or any(ord(c) > 0x10000 for c in text)
+        assert found == expected or (found is None and "<|" in text) or any(ord(c) > 0x10000 for c in text)
         assert found in (None, expected)
 
 

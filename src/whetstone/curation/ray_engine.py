@@ -79,6 +79,8 @@ def run_ray(work: WorkFolder, plan: Plan) -> Iterator[dict[str, Any]]:
 def _ray() -> Iterator[Any]:
     """Ray, quiet; one that was not running before is shut down afterwards."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Under `uv run`, Ray would have every worker build an environment of its own from PyPI, and wait for it for ever.
+    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     import ray
     import ray.data
 

@@ -161,7 +161,9 @@ class _Actor:
 def _ray() -> Iterator[Any]:
     """Ray, connected to the cluster of `RAY_ADDRESS`, or started on this machine; it ends with the job."""
     # Said before the import, which reads some of them: nothing is reported to anybody, and nothing is drawn.
-    for name, value in (("RAY_USAGE_STATS_ENABLED", "0"), ("RAY_DATA_DISABLE_PROGRESS_BARS", "1")):
+    quiet = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DATA_DISABLE_PROGRESS_BARS": "1"}
+    # Under `uv run`, Ray would have every worker build an environment of its own from PyPI, and wait for it for ever.
+    for name, value in {**quiet, "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0"}.items():
         os.environ.setdefault(name, value)
     try:
         import ray
