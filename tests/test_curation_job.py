@@ -255,6 +255,7 @@ def test_killed_at_any_instant_it_goes_on_and_ends_in_the_same_bytes(tmp_path: P
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
 
 
+@pytest.mark.timeout(900)  # Ray starts a dozen processes
 def test_ray_writes_the_same_bytes(tmp_path: Path) -> None:
     pytest.importorskip("ray")
     (tmp_path / "source").mkdir()

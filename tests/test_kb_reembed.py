@@ -126,6 +126,7 @@ print(result.embedded, ray.is_initialized())
 """
 
 
+@pytest.mark.timeout(900)  # Ray starts a dozen processes
 def test_ray_makes_the_same_vectors_bit_for_bit_and_ends_quietly(tmp_path: Path) -> None:
     pytest.importorskip("ray", reason="needs Ray: pip install 'whetstone-llm[scale]'")
     from whetstone.retrieval.library import open_store
