@@ -245,7 +245,12 @@ def test_generation_blocks_tell_what_is_trained_on() -> None:
         ("{{ 'x' * 10**9 }}", "too large"),
         ("{{ 'x'.ljust(10**9) }}", "too large"),
         ("{{ '%1000000000d' % 1 }}", "too large"),
+        ("{{ '%.1000000000f' % 1 }}", "too large"),
+        ("{{ '%*d' % (1000000000, 1) }}", "too large"),
+        ("{{ '%1000000000d' | format(1) }}", "too large"),
         ("{{ '{:>1000000000}'.format(1) }}", "too large"),
+        ("{{ '{:>{w}}'.format(1, w=1000000000) }}", "too large"),
+        ("{% set f = '{x:>1000000000}'.format_map %}{{ f({'x': 1}) }}", "too large"),
         ("{{ 'x' | center(1000000000) }}", "too large"),
         (
             "{% set ns = namespace(x='x') %}{% for i in range(60) %}{% set ns.x = ns.x + ns.x %}{% endfor %}",
@@ -266,6 +271,19 @@ def test_generation_blocks_tell_what_is_trained_on() -> None:
 def test_a_hostile_or_broken_template_is_stopped_with_a_sentence(source: str, part: str) -> None:
     with pytest.raises(RequestRefusedError, match=part):
         ChatTemplate(source).render([{"role": "user", "content": "hi"}])
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        ("{{ 'id 12345678: %5.1f%%' % 2 }}", "id 12345678:   2.0%"),
+        ("{{ '{0} {x[a]:>4} {{12345678}}'.format(1, x={'a': 2}) }}", "1    2 {12345678}"),
+        ("{{ '{a}'.format_map({'a': messages[0].content}) }}", "hi"),
+        ("{{ '%s 12345678' | format('a') }}", "a 12345678"),
+    ],
+)
+def test_formats_of_common_width_are_carried_out(source: str, text: str) -> None:
+    assert ChatTemplate(source).render([{"role": "user", "content": "hi"}]).text == text
 
 
 def test_a_template_does_not_see_that_strings_are_tracked() -> None:

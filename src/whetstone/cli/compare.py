@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from whetstone.cli.interrupts import interrupts
+
 if TYPE_CHECKING:
     from whetstone.datasets.build import BuiltProblem
 
@@ -171,16 +173,17 @@ def compare(
     for note in [*built.notes, *_keep_rejects(built, source, rejects)]:
         console.print(note, style="dim", markup=False, highlight=False)
     try:
-        report = run_comparison(
-            built.problem,
-            technique or None,
-            models=model or ["smollm2"],
-            question=question,
-            grid=grid,
-            seed=seed,
-            watcher=TesterView(built.problem, console, verbose=not quiet),
-            retry_errors=retry_errors,
-        )
+        with interrupts():
+            report = run_comparison(
+                built.problem,
+                technique or None,
+                models=model or ["smollm2"],
+                question=question,
+                grid=grid,
+                seed=seed,
+                watcher=TesterView(built.problem, console, verbose=not quiet),
+                retry_errors=retry_errors,
+            )
     except KeyboardInterrupt:
         console.print("\nStopped. Every answer so far is kept: the same command goes on from here.", highlight=False)
         raise typer.Exit(1) from None

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from whetstone.cli.interrupts import interrupts
 from whetstone.cli.kb_options import Engine, Json, Kb, Wait
 
 if TYPE_CHECKING:
@@ -41,11 +42,12 @@ def reembed(
     with open_knowledge(kb) as knowledge, shown() as told:
         store = knowledge.store
         try:
-            header, embedded = run_reembed(store, spec=embedder, engine=engine, wait=wait, progress=told)
-            try:
-                result = sync(store, Path(header.folder), engine=engine, wait=wait, progress=told)
-            except (DataError, UsageError) as error:  # the folder is not there: it is synced when it is
-                problem = str(error)
+            with interrupts():
+                header, embedded = run_reembed(store, spec=embedder, engine=engine, wait=wait, progress=told)
+                try:
+                    result = sync(store, Path(header.folder), engine=engine, wait=wait, progress=told)
+                except (DataError, UsageError) as error:  # the folder is not there: it is synced when it is
+                    problem = str(error)
         except KeyboardInterrupt:
             typer.echo(
                 "Stopped. The new vectors computed so far are kept: the same command goes on from here. The old ones "

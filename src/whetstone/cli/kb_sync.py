@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from whetstone.cli.interrupts import interrupts
 from whetstone.cli.kb_options import Engine, Json, Kb, Wait
 
 if TYPE_CHECKING:
@@ -87,10 +88,11 @@ def sync(
                 )  # fmt: skip
 
         try:
-            if watch:
-                _follow(store.name, folder, run, rebuild, json)
-            else:
-                _report(store.name, run(), json)
+            with interrupts():
+                if watch:
+                    _follow(store.name, folder, run, rebuild, json)
+                else:
+                    _report(store.name, run(), json)
         except ModelError as error:
             kept = "the vectors computed so far are kept, and the same command goes on from there"
             raise type(error)(f"{str(error).rstrip('.')}; {kept}") from error

@@ -23,9 +23,11 @@ from whetstone.cli import (
     serve,
     tokens,
 )
+from whetstone.cli.interrupts import interrupts
 from whetstone.cli.visible import visible
 from whetstone.errors import WhetstoneError
 
+_STOPPED = "stopped; what was finished is kept"
 _INTERRUPTED = 130  # what typer makes of Ctrl-C
 
 app = typer.Typer(
@@ -72,13 +74,16 @@ def run() -> None:
     # library that loads libgomp first settles it, so it is said before either is imported; it costs nothing when quiet.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     try:
-        app()
+        with interrupts():
+            app()
     except WhetstoneError as error:
         _fail(str(error), error.exit_code)
     except SystemExit as stop:
         if stop.code != _INTERRUPTED:
             raise
-        _fail("stopped; what was finished is kept", 1)
+        _fail(_STOPPED, 1)
+    except KeyboardInterrupt:
+        _fail(_STOPPED, 1)
     except BrokenPipeError:
         # The reader of our output has gone (`whet runs | head`); keep Python from complaining at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

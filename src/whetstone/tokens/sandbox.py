@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import itertools
+import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from jinja2.exceptions import SecurityError
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.sandbox import ImmutableSandboxedEnvironment, SandboxedFormatter
 
 TIME_LIMIT = 5.0  # seconds; a template takes about a millisecond
 _LOOK_SECONDS = 0.25
 _IDLE_SECONDS = 10.0
 SIZE_LIMIT = 64_000_000  # characters of any one text that a template makes
+_WIDE_SPEC = re.compile(r"\d{7}")
+_WIDE_FIELD = re.compile(r"%(?:\([^)]*\))?[-#0 +]*(?:\d{7}|(?:\d*|\*)\.\d{7})")
 
 
 class TemplateTimeout(BaseException):
@@ -101,8 +105,24 @@ class LimitedEnvironment(ImmutableSandboxedEnvironment):
             if not isinstance(right, int | float) or abs(right) > 64 or (isinstance(left, int) and abs(left) > 2**32):
                 raise SecurityError("it makes a number that is too large")
         elif operator == "%" and isinstance(left, str):
-            _check_format(left)
+            check_percent_format(left, right)
         return super().call_binop(context, operator, left, right)
+
+    def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
+        """A text's own `format` or `format_map`, carried out by a formatter that limits its fields; else None."""
+        text = getattr(value, "__self__", None)
+        name = getattr(value, "__name__", "")
+        if not isinstance(text, str) or name not in ("format", "format_map"):
+            return super().wrap_str_format(value)
+        formatter = _LimitedFormatter(self)
+
+        def wrapped(*args: Any, **kwargs: Any) -> str:
+            if name == "format":
+                return formatter.vformat(text, args, kwargs)
+            (mapping,) = args
+            return formatter.vformat(text, (), mapping)
+
+        return functools.update_wrapper(wrapped, value)
 
     def call(self, context: Any, callee: Any, /, *args: Any, **kwargs: Any) -> Any:
         """A call: arguments that make a text too large are refused before it is made."""
@@ -113,8 +133,6 @@ class LimitedEnvironment(ImmutableSandboxedEnvironment):
                 check_width(*args, *kwargs.values())
             elif name == "replace" and len(args) >= 2 and isinstance(args[1], str):
                 check_width((len(owner) + 1) * (len(args[1]) + 1))
-            elif name in ("format", "format_map"):
-                _check_format(owner)
             elif name == "join" and args:
                 pieces = list(args[0])
                 check_width(len(owner) * len(pieces) + sum(len(str(piece)) for piece in pieces))
@@ -133,10 +151,18 @@ def check_width(*values: Any) -> None:
         raise too_large()
 
 
-def _check_format(text: str) -> None:
-    """Refuse a format that asks for a field of more than six digits of width or precision."""
-    digits = 0
-    for character in text:
-        digits = digits + 1 if character.isdigit() else 0
-        if digits > 6 and ("%" in text or "{" in text):
+def check_percent_format(text: str, values: Any) -> None:
+    """Refuse a format of `%` that asks for a field of more than six digits of width or precision."""
+    if _WIDE_FIELD.search(text):
+        raise too_large()
+    if "*" in text:
+        check_width(*(values if isinstance(values, tuple) else ()))
+
+
+class _LimitedFormatter(SandboxedFormatter):
+    """Jinja's formatter for `str.format`, in which no field is as wide as no chat is."""
+
+    def format_field(self, value: Any, format_spec: str) -> Any:
+        if _WIDE_SPEC.search(format_spec):
             raise too_large()
+        return super().format_field(value, format_spec)

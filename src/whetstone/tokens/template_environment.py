@@ -18,7 +18,7 @@ from jinja2 import nodes
 from jinja2.compiler import CodeGenerator, Frame
 from jinja2.utils import Namespace
 
-from whetstone.tokens.sandbox import SIZE_LIMIT, LimitedEnvironment, check_width, too_large
+from whetstone.tokens.sandbox import SIZE_LIMIT, LimitedEnvironment, check_percent_format, check_width, too_large
 from whetstone.tokens.spans import Source
 from whetstone.tokens.tracked import TrackedStr, concat, tracked
 
@@ -182,6 +182,11 @@ def _limited(name: str) -> Any:
     return checked
 
 
+def _format(value: str, *args: Any, **kwargs: Any) -> str:
+    check_percent_format(str(value), args)
+    return jinja2.filters.do_format(value, *args, **kwargs)
+
+
 def _environment() -> LimitedEnvironment:
     environment = LimitedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=[_GenerationBlocks, "jinja2.ext.loopcontrols"]
@@ -189,7 +194,7 @@ def _environment() -> LimitedEnvironment:
     environment.code_generator_class = _TrackingCodeGenerator
     environment.concat = _joined  # type: ignore[method-assign]
     environment.extend(add=_add)
-    environment.filters.update({"tojson": _to_json, "join": _join, _GENERATION: _mark_generation})
+    environment.filters.update({"tojson": _to_json, "join": _join, "format": _format, _GENERATION: _mark_generation})
     environment.filters.update({name: _limited(name) for name in ("center", "indent", "wordwrap", "batch", "slice")})
     environment.globals.update({"raise_exception": _raise_exception, "dict": _TemplateDict()})
     environment.globals["namespace"] = _TemplateNamespace
