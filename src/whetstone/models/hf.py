@@ -51,7 +51,7 @@ class HfProvider:
         if not name:
             raise UsageError("hf: needs a model: hf:./folder, hf:organisation/name, hf:./model.gguf or hf:smollm2")
         require_packages(f"{spec}")
-        folder, revision = _locate(name, spec.revision)
+        folder, revision = locate(name, spec.revision)
         check_folder(folder)
         if options.adapter is not None:
             from whetstone.models.hf_adapter import check_adapter
@@ -75,8 +75,16 @@ class HfProvider:
         yield Listing("hf:NAME", True, "a folder with safetensors, a .gguf file, or a model on the hub")
 
 
-def _locate(name: str, revision: str) -> tuple[Path, str]:
-    """A model's folder, and what pins it."""
+def locate(name: str, revision: str) -> tuple[Path, str]:
+    """The folder of the model that an `hf:` spec names, and what pins it ("" for a folder, whose content does).
+
+    Raises:
+        UsageError: a revision where there are none.
+        ModelFileError: a GGUF file cannot be converted.
+        UnknownModelError: the hub has no such model or revision.
+        LoginError: the hub asks for a login.
+        ModelConnectionError: the model is not in the cache and the hub cannot be reached.
+    """
     whole = Path(f"{name}@{revision}").expanduser()
     if revision and whole.exists():  # an @ in a path is no revision
         return _locate_file(whole)
