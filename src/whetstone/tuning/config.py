@@ -50,6 +50,7 @@ MAY_CHANGE = frozenset(
         "early_stopping_patience",
         "gradient_checkpointing",
         "micro_batch_tokens",
+        "price_per_hour",
         "report_to",
         "run",
         "save_total_limit",
@@ -66,6 +67,21 @@ class TuneConfig(BaseModel):
     data: str = Field("", description="training rows: a problem, a curated folder, a .jsonl file, or a data set's name")
     text: str | None = Field(None, description="column that holds the text, where the data has columns of its own")
     target: str | None = Field(None, description="column that holds the answer, where the data has columns of its own")
+    group: str | None = Field(None, description="column whose equal values stay in one split")
+    kind: Literal["number", "label", "text"] | None = Field(
+        None, description="what the answer is; seen from the target when not given"
+    )
+    unit: str | None = Field(None, description="unit of the numbers, such as $; seen from the target when not given")
+    test_data: str | None = Field(
+        None, description="items to be tested on later: the data is for training alone, without what belongs to them"
+    )
+    test_size: float | None = Field(None, ge=0, description="rows held out for tests: a count, or a fraction below 1")
+    validation_size: float | None = Field(None, ge=0, description="rows to validate on, likewise")
+    form: Literal["plain", "chat"] = Field(
+        "plain", description="how a number is asked for: as text to continue, or in the model's chat template"
+    )
+    question: str = Field("", description="what is asked about each item, instead of the usual question")
+    price_per_hour: float | None = Field(None, ge=0, description="what the machine costs an hour, for the plan")
     run: str = Field(
         "",
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$",

@@ -85,21 +85,16 @@ class _Columns:
 class PackedRows(Sequence[TuneRow]):
     """Rows in flat arrays: five bytes a token, where lists take forty. A row is built when it is asked for."""
 
-    def __init__(self, rows: Iterable[TuneRow] = ()) -> None:
+    def __init__(self, tokens: _Tokens, columns: _Columns, where: list[str]) -> None:
+        self._tokens, self._columns, self._where = tokens, columns, where
+
+    @classmethod
+    def of(cls, rows: Iterable[TuneRow]) -> PackedRows:
+        """These rows, packed."""
         builder = RowBuilder()
         for row in rows:
             builder.add(row)
-        self.__dict__.update(builder.finish().__dict__)
-
-    @classmethod
-    def _of(cls, tokens: _Tokens, columns: _Columns, where: list[str]) -> PackedRows:
-        made = cls.__new__(cls)
-        made._tokens, made._columns, made._where = tokens, columns, where
-        return made
-
-    _tokens: _Tokens
-    _columns: _Columns
-    _where: list[str]
+        return builder.finish()
 
     def __len__(self) -> int:
         return len(self._where)
@@ -162,11 +157,11 @@ class PackedRows(Sequence[TuneRow]):
 
     def take(self, positions: Ints) -> PackedRows:
         """The rows at these positions, in this order; the tokens are shared, not copied."""
-        return self._of(self._tokens, self._columns.take(positions), [self._where[n] for n in positions.tolist()])
+        return PackedRows(self._tokens, self._columns.take(positions), [self._where[n] for n in positions.tolist()])
 
     def weighted(self, weights: Floats) -> PackedRows:
         """The same rows with other weights, shape (n,)."""
-        return self._of(self._tokens, replace(self._columns, weight=weights), self._where)
+        return PackedRows(self._tokens, replace(self._columns, weight=weights), self._where)
 
     def digest(self) -> bytes:
         """sha256 over tokens, masks, targets and weights of all rows in their order."""
@@ -223,7 +218,7 @@ class RowBuilder:
         )
         tokens = _Tokens(self._ids.array(), self._learned.array(), self._labels.array())
         where, self._where = self._where, []
-        return PackedRows._of(tokens, columns, where)
+        return PackedRows(tokens, columns, where)
 
 
 class _Growing:
