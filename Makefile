@@ -4,6 +4,8 @@ RUN := $(UV) run --frozen --no-sync
 BASE := $(UV) sync --frozen --quiet --extra embedded
 FULL := $(UV) sync --frozen --quiet --all-extras
 
+BENCHMARKS := harness evaluate chat tokens retrieval
+
 .PHONY: demo chat serve test lint bench install
 
 demo: | $(UV)
@@ -29,11 +31,9 @@ lint: install
 
 bench: | $(UV)
 	$(FULL) --group bench
-	$(RUN) python benchmarks/harness.py
-	$(RUN) python benchmarks/evaluate.py
-	$(RUN) python benchmarks/chat.py
-	$(RUN) python benchmarks/tokens.py
-	$(RUN) python benchmarks/retrieval.py
+	@missed=; for name in $(BENCHMARKS); do \
+	    echo "benchmarks/$$name.py"; $(RUN) python benchmarks/$$name.py || missed="$$missed $$name"; \
+	done; test -z "$$missed" || { echo "missed what is wanted:$$missed"; exit 1; }
 
 install: | $(UV)
 	$(FULL)
