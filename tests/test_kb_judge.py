@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,24 +12,10 @@ from kb_small import HANDBOOK, synced, write
 from whetstone.errors import DataError, ModelConnectionError
 from whetstone.models import load_model
 from whetstone.models.scripted import ScriptedModel
-from whetstone.retrieval.grades import expected_grade
-from whetstone.retrieval.judge import ASPECTS, GRADES, Judge, ToJudge
+from whetstone.retrieval.judge import ASPECTS, Judge, ToJudge
 from whetstone.retrieval.measure import Question
-from whetstone.types import Message, Reply, TokenLogprob, text_of
+from whetstone.types import Message, text_of
 from whetstone.workflows.judged_answers import JudgedAnswer, as_json, judged_answers, mean_grade
-
-
-def token(text: str, probability: float, **others: float) -> TokenLogprob:
-    top = {text: probability, **{name.strip("_"): value for name, value in others.items()}}
-    return TokenLogprob(text, math.log(probability), None, tuple((t, math.log(p)) for t, p in top.items()))
-
-
-def test_the_grade_is_the_expected_one_where_probabilities_are_known() -> None:
-    spoken = Reply('{"grade": 4}', logprobs=(token('{"grade":', 1.0), token(" 4", 0.6, _5=0.2, _3=0.1, x=0.1)))
-    assert expected_grade(spoken, GRADES) == pytest.approx((4 * 0.6 + 5 * 0.2 + 3 * 0.1) / 0.9)
-    assert expected_grade(Reply('{"grade": 4}'), GRADES) == 4
-    for said in ("", "seven", "9", "4 or 5", "0"):
-        assert expected_grade(Reply(said), GRADES) is None
 
 
 def grader(messages: Sequence[Message]) -> str:

@@ -85,7 +85,7 @@ def read_bounds(
             reply without log-probabilities.
     """
     options = Options(temperature=0, max_tokens=_MOST_TOKENS, top_logprobs=top)
-    spelled = _Spelled(grid)
+    spelled = Spelled(grid)
     for index, reply in replies(model, conversations, options):
         if isinstance(reply, ModelError):
             yield index, reply
@@ -96,7 +96,7 @@ def read_bounds(
             yield index, error
 
 
-class _Spelled:
+class Spelled:
     """Every spelling of a grid's candidates, to be looked up by how it begins."""
 
     def __init__(self, grid: Grid) -> None:
@@ -140,7 +140,7 @@ class _Spelled:
         return self.settled(number) if behind else self.beginning(number)
 
 
-def bounds_of(reply: Reply, spelled: _Spelled, spec: str) -> NumberBounds:
+def bounds_of(reply: Reply, spelled: Spelled, spec: str) -> NumberBounds:
     """What a greedy reply and the alternatives to its tokens say.
 
     Raises:
@@ -186,7 +186,7 @@ def bounds_of(reply: Reply, spelled: _Spelled, spec: str) -> NumberBounds:
 class _Counted:
     """Masses behind texts, gathered by what these texts may mean."""
 
-    def __init__(self, spelled: _Spelled, *, grouped: bool) -> None:
+    def __init__(self, spelled: Spelled, *, grouped: bool) -> None:
         self._spelled = spelled
         self._grouped = grouped
         self.lower, self.upper, self.guess = np.zeros((3, len(spelled.values)))

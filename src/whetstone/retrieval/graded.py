@@ -1,6 +1,6 @@
 """Reranking with a chat model that grades each passage from 0 to 4.
 
-Where the model shows the probabilities of its tokens, the grade is the expected one, see `grades`.
+Where the model shows the probabilities of its tokens, the grade is the expected one, see `numeric.grades`.
 """
 
 from __future__ import annotations
@@ -10,13 +10,15 @@ from collections.abc import Sequence
 from whetstone.errors import BadReplyError, ModelError
 from whetstone.models import ChatModel
 from whetstone.models.base import replies
-from whetstone.retrieval.grades import expected_grade
+from whetstone.numeric.grades import graded
+from whetstone.numeric.grid import parse_grid
 from whetstone.retrieval.quoting import quoted
 from whetstone.types import Message, Options, system, user
 
 __all__ = ["GradingModel"]
 
 _GRADES = range(5)
+_GRID = parse_grid("0..4")
 _PROMPT = (
     "You grade how well a passage answers a question. 0: it has nothing to do with it. 1: same subject, no answer. "
     "2: a part of the answer. 3: most of the answer. 4: the whole answer. The passage, in the lines that begin "
@@ -48,8 +50,8 @@ class GradingModel:
         for index, outcome in replies(self._model, [_request(question, passage) for passage in passages], _OPTIONS):
             if isinstance(outcome, ModelError):
                 failure = outcome
-            elif (grade := expected_grade(outcome, _GRADES)) is not None:
-                grades[index] = grade
+            elif (found := graded(outcome, _GRID)) is not None:
+                grades[index] = found.mean
         if passages and max(grades) < 0:
             raise failure or BadReplyError(f"{self._model.identity.spec} graded none of {len(passages)} passages")
         return grades

@@ -11,11 +11,13 @@ from dataclasses import asdict, dataclass, field
 
 from whetstone.errors import ModelError
 from whetstone.models import ChatModel, replies
-from whetstone.retrieval.grades import expected_grade
+from whetstone.numeric.grades import graded
+from whetstone.numeric.grid import parse_grid
 from whetstone.retrieval.quoting import quoted
 from whetstone.types import Message, Options, user
 
 GRADES = range(1, 6)
+_GRID = parse_grid("1..5")
 VERSION = 1  # of the questions below: another one gives other grades
 
 # Aspect -> what is asked about it.
@@ -88,9 +90,9 @@ class Judge:
         came: dict[int, dict[str, float | str]] = {number: {} for number in range(len(answers))}
         for index, outcome in replies(self._model, asked, _OPTIONS):
             number, aspect = divmod(index, len(ASPECTS))
-            grade = None if isinstance(outcome, ModelError) else expected_grade(outcome, GRADES)
-            if grade is not None:
-                came[number][list(ASPECTS)[aspect]] = grade
+            found = None if isinstance(outcome, ModelError) else graded(outcome, _GRID)
+            if found is not None:
+                came[number][list(ASPECTS)[aspect]] = found.mean
             elif isinstance(outcome, ModelError):
                 came[number][list(ASPECTS)[aspect]] = str(outcome)
             else:
