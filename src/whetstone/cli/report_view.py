@@ -22,6 +22,7 @@ from whetstone.evaluation.tables import (
     sureness_columns,
     telling_pairs,
     tokens,
+    way_columns,
 )
 
 _WIDEST_LABEL = 30
@@ -41,6 +42,8 @@ def print_report(report: Report, console: Console) -> None:
     _print_tables(report, console)
     _print_pairs(report, console)
     _print_verdict(report, console)
+    if report.verdict.ways:
+        _print_ways(report, console)
 
 
 def _print_tables(report: Report, console: Console) -> None:
@@ -114,6 +117,20 @@ def _print_verdict(report: Report, console: Console) -> None:
     for note in report.notes:
         if not note.startswith(MIXED):
             console.print(_bullet("·", note, "dim"))
+
+
+def _print_ways(report: Report, console: Console) -> None:
+    """Prompting, retrieval and fine-tuning side by side; what each needs when facts change stands below the table."""
+    *shown, (_, keeps_up) = way_columns(report)
+    table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0), show_edge=False)
+    for number, (title, _) in enumerate(shown):
+        table.add_column(Text(title), justify="left" if number < 2 else "right", overflow="fold")
+    for row in range(len(keeps_up)):
+        table.add_row(*(Text(cells[row]) for _, cells in shown))
+    console.print()
+    console.print(table)
+    for way, needed in zip(shown[0][1], keeps_up, strict=True):
+        console.print(_bullet("·", f"When facts change, {way}: {needed}", "dim"))
 
 
 def _bullet(mark: str, sentence: str, style: str) -> Table:

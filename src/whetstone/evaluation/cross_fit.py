@@ -9,7 +9,7 @@ from itertools import chain
 from typing import Any
 
 from whetstone.errors import UsageError
-from whetstone.evaluation.technique import Remarking, Rereading, Technique
+from whetstone.evaluation.technique import Classed, Remarking, Rereading, Technique, Training, Way
 from whetstone.types import Case, Prediction, Problem
 
 
@@ -51,6 +51,14 @@ class CrossFitted:
     @property
     def needs_training(self) -> bool:
         return True
+
+    @property
+    def ways(self) -> tuple[Way, ...]:
+        return self._first.ways if isinstance(self._first, Classed) else ()
+
+    @property
+    def training(self) -> Training | None:
+        return self._first.training if isinstance(self._first, Classed) else None
 
     def fit(self, problem: Problem) -> None:
         groups = list(problem.groups) or [case.id for case in problem.test]

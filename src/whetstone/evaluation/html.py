@@ -33,6 +33,7 @@ from whetstone.evaluation.tables import (
     seconds_in_words,
     telling_pairs,
     tokens,
+    way_columns,
 )
 from whetstone.evaluation.wording import p_value
 
@@ -81,6 +82,7 @@ def render_html(report: Report) -> str:
         columns=columns(report.problem),
         rows=[_run_row(report, result) for result in order],
         overview=_overview(report, order),
+        ways=way_columns(report) if report.verdict.ways else [],
         pairs=[_pair_row(report, pair) for pair in first],
         other_pairs=[_pair_row(report, pair) for pair in others],
         bands=[(band, describe(band, report.problem)) for band in bands_of(report.problem)],

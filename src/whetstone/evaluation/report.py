@@ -18,6 +18,7 @@ from whetstone.evaluation.excerpt import without_surrogates
 from whetstone.evaluation.judged import judge
 from whetstone.evaluation.metrics import Scores, score
 from whetstone.evaluation.sureness import Spread, Sureness, sureness
+from whetstone.evaluation.technique import Training, Way
 from whetstone.evaluation.verdict import Entry, Verdict, verdict
 from whetstone.types import INTERVAL_LEVELS, Prediction, Problem, Usage
 
@@ -42,6 +43,8 @@ class RunResult:
         notes: what a reader must know of it: "cross-fitted, 5 folds".
         identity: JSON-ready values that settle its answers: model revision, prompt version, options.
         sureness: how its distributions did, where its answers have some.
+        ways: by which ways it answers; () where that is not known.
+        training: what tuning its model took; None where none was tuned.
     """
 
     label: str
@@ -57,6 +60,8 @@ class RunResult:
     notes: tuple[str, ...] = ()
     identity: Mapping[str, Any] = field(default_factory=dict)
     sureness: Sureness | None = None
+    ways: tuple[Way, ...] = ()
+    training: Training | None = None
 
     @classmethod
     def build(
@@ -71,6 +76,8 @@ class RunResult:
         build_seconds: float = 0.0,
         notes: Sequence[str] = (),
         identity: Mapping[str, Any] | None = None,
+        ways: Sequence[Way] = (),
+        training: Training | None = None,
         seed: int = 42,
     ) -> Self:
         """Score answers to the test cases of a problem, and add up what they took.
@@ -93,6 +100,8 @@ class RunResult:
             notes=tuple(notes),
             identity=dict(identity or {}),
             sureness=sureness(judge(problem, predictions)) if problem.kind == "number" else None,
+            ways=tuple(ways),
+            training=training,
         )
 
     @property
@@ -124,6 +133,8 @@ class RunResult:
             "notes": list(self.notes),
             "identity": dict(self.identity),
             "sureness": None if self.sureness is None else _sureness_json(self.sureness),
+            "ways": list(self.ways),
+            "training": None if self.training is None else asdict(self.training),
         }
 
 
@@ -190,6 +201,8 @@ class Report:
                 seconds=result.seconds,
                 build_seconds=result.build_seconds,
                 uses_model=result.model is not None,
+                ways=result.ways,
+                training=result.training,
             )
             for result in named
         ]
@@ -231,6 +244,7 @@ class Report:
                 "pairs": [asdict(pair) for pair in self.pairs],
                 "verdict": self.verdict.sentence,
                 "verdict_reasons": list(self.verdict.reasons),
+                "ways": [row.to_json() for row in self.verdict.ways],
                 "winner": self.verdict.winner,
                 "best": self.verdict.best,
             }

@@ -11,7 +11,7 @@ import json
 import platform
 import re
 from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import Any, Self
 
 from whetstone import settings
 from whetstone.errors import StorageError, UsageError
-from whetstone.evaluation.technique import Technique, digest
+from whetstone.evaluation.technique import Classed, Technique, Training, Way, digest
 from whetstone.registry import unknown_name
 from whetstone.storage.files import write_atomically
 from whetstone.storage.journal import JournalWriter, read_journal
@@ -53,6 +53,16 @@ class RunRecord:
     def complete(self) -> bool:
         """Whether every test case has an answer."""
         return len(self.answers) >= int(self.header["cases"])
+
+    @property
+    def ways(self) -> tuple[Way, ...]:
+        """By which ways the technique answers; () where an earlier version ran it."""
+        return tuple(self.header.get("ways", ()))
+
+    @property
+    def training(self) -> Training | None:
+        """What tuning its model took; None where none was tuned."""
+        return Training.from_json(self.header.get("training"))
 
     def predictions(self, problem: Problem) -> list[Prediction]:
         """The answers in the order of the test cases; those not answered yet are left out."""
@@ -152,6 +162,7 @@ class RunStore:
                 "technique": technique.name,
                 "model": technique.model,
                 "uses_training": technique.needs_training,
+                **_class(technique),
                 "identity": identity,
                 "versions": {"whetstone": version("whetstone-llm"), "python": platform.python_version()},
             }
@@ -193,6 +204,13 @@ class RunStore:
     def _record(self, header: dict[str, Any]) -> RunRecord:
         answers, build_seconds, remarks = _read_answers(self.folder / str(header["run"]) / "answers.jsonl")
         return RunRecord(str(header["run"]), header, answers, build_seconds or 0.0, remarks)
+
+
+def _class(technique: Technique) -> dict[str, Any]:
+    if not isinstance(technique, Classed):
+        return {}
+    training = technique.training
+    return {"ways": list(technique.ways), "training": None if training is None else asdict(training)}
 
 
 def _read_header(path: Path) -> dict[str, Any]:

@@ -9,7 +9,10 @@ from whetstone.evaluation.intervals import Interval
 from whetstone.evaluation.metrics import METRICS, Metric, metrics_for
 from whetstone.evaluation.report import Report, RunResult
 from whetstone.evaluation.sureness import Spread
+from whetstone.evaluation.ways import WayRow
+from whetstone.evaluation.wording import dollars as dollars
 from whetstone.evaluation.wording import metric_value, with_unit
+from whetstone.evaluation.wording import seconds_in_words as seconds_in_words
 from whetstone.types import INTERVAL_LEVELS, Problem
 
 NOTHING = "–"
@@ -45,6 +48,28 @@ def columns(problem: Problem) -> list[Metric]:
     """The metrics in the order of tables: the deciding one, the parse rate beside it, then the others."""
     names = dict.fromkeys([problem.metric, "parse_rate", *(metric.name for metric in metrics_for(problem.kind))])
     return [METRICS[name] for name in names]
+
+
+def way_columns(report: Report) -> list[tuple[str, list[str]]]:
+    """Prompting, retrieval and fine-tuning side by side: (title, a cell for each of `Verdict.ways`)."""
+    rows, metric, unit = report.verdict.ways, METRICS[report.problem.metric], report.problem.unit
+    return [
+        ("way", [row.title for row in rows]),
+        ("its best", [row.best for row in rows]),
+        (metric.title, [interval_cell(metric, row.value, unit) for row in rows]),
+        ("to build", [_build_cell(row) for row in rows]),
+        ("per 1,000", [dollars(row.per_thousand) for row in rows]),
+        ("per answer", [seconds_in_words(row.seconds_per_item) for row in rows]),
+        ("when facts change", [row.keeps_up for row in rows]),
+    ]
+
+
+def _build_cell(row: WayRow) -> str:
+    """ "nothing", "26 min 4 s", "26 min 4 s, $0.41"."""
+    if row.build_seconds is None:
+        return "unknown"
+    time = seconds_in_words(row.build_seconds) if row.build_seconds >= 0.005 else "nothing"
+    return f"{time}, {dollars(row.build_cost)}" if row.build_cost else time
 
 
 def interval_cells(metric: Metric, interval: Interval, unit: str) -> tuple[str, str]:
@@ -85,26 +110,9 @@ def difference_cells(pair: Pair, unit: str) -> tuple[str, str]:
     return written(pair.difference), f"{low} to {written(pair.high)}"
 
 
-def seconds_in_words(seconds: float) -> str:
-    """ "3.2 ms", "0.41 s", "2 min 5 s", "3 h 10 min"."""
-    if seconds < 0.1:
-        return f"{1e3 * seconds:.2g} ms" if seconds >= 1e-5 else "0 ms" if seconds == 0 else "under 10 µs"
-    if seconds < 59.5:
-        return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
-
-
 def fit_time(result: RunResult) -> str:
     """How long the technique took to build; nothing where there was nothing to build."""
     return seconds_in_words(result.build_seconds) if result.build_seconds >= 0.005 else NOTHING
-
-
-def dollars(cost: float | None) -> str:
-    """ "$0.012", "free", "unknown"."""
-    if cost is None:
-        return "unknown"
-    return "free" if cost == 0 else f"${cost:,.2f}" if cost >= 0.1 else f"${cost:.2g}"
 
 
 def tokens(result: RunResult) -> str:

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, Self, get_args, runtime_checkable
 
 from whetstone.models import ChatModel
 from whetstone.types import Case, Message, Prediction, Problem
@@ -71,6 +71,56 @@ class Remarking(Protocol):
     @property
     def remarks(self) -> Sequence[str]:
         """Sentences for the reader of the report."""
+        ...
+
+
+Way = Literal["prompting", "retrieval", "tuning", "fitting"]
+"""How a technique comes to know more than its model does: by what the prompt says, by what is looked up for each case
+and shown to the model, by tuning the model, or by fitting one of the classical models."""
+
+WAYS: tuple[Way, ...] = get_args(Way)
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """What it took to make the model that a technique asks, before the technique itself was built.
+
+    Attributes:
+        seconds: of tuning; None where they were not kept.
+        cost: US dollars; None where no price is known.
+        source: the tuning run, "" where it is not known.
+    """
+
+    seconds: float | None = None
+    cost: float | None = None
+    source: str = ""
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any] | None) -> Self | None:
+        """From JSON values; None gives None."""
+        return None if data is None else cls(**data)
+
+    def __add__(self, other: Training) -> Training:
+        """What both took; unknown where one is."""
+        return Training(
+            None if self.seconds is None or other.seconds is None else self.seconds + other.seconds,
+            None if self.cost is None or other.cost is None else self.cost + other.cost,
+            ", ".join(filter(None, (self.source, other.source))),
+        )
+
+
+@runtime_checkable
+class Classed(Protocol):
+    """A technique that says by which ways it answers: what the verdict puts side by side."""
+
+    @property
+    def ways(self) -> tuple[Way, ...]:
+        """One or several, in the order of `Way`."""
+        ...
+
+    @property
+    def training(self) -> Training | None:
+        """What tuning its model took; None where none was tuned."""
         ...
 
 

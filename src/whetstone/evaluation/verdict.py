@@ -8,42 +8,20 @@ from dataclasses import dataclass
 from whetstone.errors import UsageError
 from whetstone.evaluation.comparison import MIN_ITEMS, Pair
 from whetstone.evaluation.intervals import Interval
-from whetstone.evaluation.metrics import Metric, Scores, deciding_metric
-from whetstone.evaluation.wording import approximately, metric_difference, metric_value, p_value, with_interval
+from whetstone.evaluation.metrics import Metric, deciding_metric
+from whetstone.evaluation.ways import Entry as Entry
+from whetstone.evaluation.ways import WayRow, way_rows, way_sentences
+from whetstone.evaluation.wording import (
+    approximately,
+    metric_difference,
+    metric_value,
+    p_value,
+    seconds_in_words,
+    with_interval,
+)
 from whetstone.types import Problem
 
 LEAST_PARSE_RATE = 0.9
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One technique's line in a comparison.
-
-    Attributes:
-        name: as in the pairs.
-        scores: how it did.
-        cost: US dollars for all its answers; 0 where nothing is charged, None where the price is not known.
-        seconds: answering time of all its answers together.
-        build_seconds: time to fit it.
-        uses_model: whether a language model answers.
-    """
-
-    name: str
-    scores: Scores
-    cost: float | None = None
-    seconds: float = 0.0
-    build_seconds: float = 0.0
-    uses_model: bool = False
-
-    @property
-    def seconds_per_item(self) -> float:
-        """Answering time per item."""
-        return self.seconds / max(1, self.scores.n)
-
-    @property
-    def cost_per_item(self) -> float | None:
-        """US dollars per item."""
-        return None if self.cost is None else self.cost / max(1, self.scores.n)
 
 
 @dataclass(frozen=True)
@@ -55,12 +33,14 @@ class Verdict:
         best: the technique with the best value of the deciding metric; "" where there is none.
         sentence: the verdict in words.
         reasons: what it rests on, a sentence each.
+        ways: prompting, retrieval and fine-tuning, alone and together; () where fewer than two were tried.
     """
 
     winner: str
     best: str
     sentence: str
     reasons: tuple[str, ...]
+    ways: tuple[WayRow, ...] = ()
 
 
 def verdict(problem: Problem, entries: Sequence[Entry], pairs: Sequence[Pair]) -> Verdict:
@@ -104,7 +84,9 @@ def verdict(problem: Problem, entries: Sequence[Entry], pairs: Sequence[Pair]) -
     opening = f"The best {metric.title} is that of {best.name}: {_shown(best, metric, problem)}."
     pair = versus.get(frozenset((winner.name, best.name)))
     sentence = _sentence(problem, metric, winner, best, ties, beaten, pair)
-    return Verdict(winner.name, best.name, sentence, (opening, *told, *prices, *reasons))
+    ways = way_rows(problem, eligible)
+    sides = way_sentences(problem, ways, versus)
+    return Verdict(winner.name, best.name, sentence, (opening, *sides, *told, *prices, *reasons), ways)
 
 
 def _interval(entry: Entry, metric: Metric) -> Interval:
@@ -172,6 +154,8 @@ def _expense(entry: Entry) -> str:
     asks = "asks a language model" if entry.uses_model else "asks no language model"
     money = "at an unknown price" if cost is None else "free of charge" if cost == 0 else f"${1e3 * cost:.3g} per 1,000"
     built = f", after {_time(entry.build_seconds)} of fitting" if entry.build_seconds >= 0.1 else ""
+    if entry.training is not None and entry.training.seconds:
+        built += f", after {seconds_in_words(entry.training.seconds)} of tuning"
     return f"{entry.name} {asks}: {money}, {_time(entry.seconds_per_item)} per item{built}."
 
 

@@ -52,3 +52,20 @@ def approximately(count: int) -> str:
     """A count with two significant digits: 4,137 is "4,100"."""
     magnitude = 10 ** max(0, len(str(count)) - 2)
     return f"{-(-count // magnitude) * magnitude:,}"
+
+
+def seconds_in_words(seconds: float) -> str:
+    """ "3.2 ms", "0.41 s", "2 min 5 s", "3 h 10 min"."""
+    if seconds < 0.1:
+        return f"{1e3 * seconds:.2g} ms" if seconds >= 1e-5 else "0 ms" if seconds == 0 else "under 10 µs"
+    if seconds < 59.5:
+        return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def dollars(cost: float | None) -> str:
+    """ "$0.012", "free", "unknown"."""
+    if cost is None:
+        return "unknown"
+    return "free" if cost == 0 else f"${cost:,.2f}" if cost >= 0.1 else f"${cost:.2g}"

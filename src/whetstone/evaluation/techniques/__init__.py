@@ -28,6 +28,7 @@ TECHNIQUES = Registry(
         "calibrated": f"{_FOLDER}.calibrated:Calibrated",
         "hidden-ridge": f"{_FOLDER}.hidden:HiddenRidge",
         "ensemble": f"{_FOLDER}.ensemble:Ensemble",
+        "tuned": f"{_FOLDER}.tuned:Tuned",
         "retrieved": f"{_FOLDER}.retrieved:Retrieved",
         "guesses": f"{_FOLDER}.guesses:Guesses",
     },

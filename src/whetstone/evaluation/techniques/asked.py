@@ -9,10 +9,11 @@ from functools import cached_property
 from typing import Any, get_args
 
 from whetstone.errors import ModelError, UsageError
-from whetstone.evaluation.technique import TechniqueContext, digest
+from whetstone.evaluation.technique import TechniqueContext, Training, Way, digest
 from whetstone.evaluation.techniques.examples import Examples
 from whetstone.evaluation.techniques.fitted import no_arguments
 from whetstone.evaluation.techniques.read_answer import read_answer
+from whetstone.evaluation.techniques.tuned_model import TunedModel, model_ways, tuned_model
 from whetstone.models import ChatModel, RenderingModel, replies
 from whetstone.models.catalogue import cost
 from whetstone.prompting.answers import unit_in_words, write_number
@@ -46,6 +47,7 @@ class Ask:
     """
 
     needs_training = False
+    looks_up = False  # whether each case gets something of its own to go by
 
     def __init__(self, arguments: str, context: TechniqueContext) -> None:
         no_arguments("ask", arguments)
@@ -60,6 +62,7 @@ class Ask:
         self._templates: dict[TargetKind, Template] = {kind: load_template(str(own or kind)) for kind in _KINDS}
         self._problem: Problem
         self._questions: dict[str, _Question] = {}
+        self._said: list[str] = []
 
     @cached_property
     def _model(self) -> ChatModel:
@@ -68,6 +71,23 @@ class Ask:
     @property
     def model(self) -> str | None:
         return self._model.identity.spec
+
+    @cached_property
+    def _tuned(self) -> TunedModel | None:
+        return tuned_model(self._model.identity.spec)
+
+    @property
+    def ways(self) -> tuple[Way, ...]:
+        return model_ways(self._tuned, looks_up=self.looks_up)
+
+    @property
+    def training(self) -> Training | None:
+        return None if self._tuned is None else self._tuned.training
+
+    @property
+    def remarks(self) -> list[str]:
+        """What a reader of its answers must know."""
+        return list(self._said)
 
     @property
     def identity(self) -> Mapping[str, Any]:
@@ -91,6 +111,9 @@ class Ask:
             )
         self._problem = problem
         self._questions = {}
+        if self._tuned is not None:
+            self._said = self._tuned.check(self.name, problem)
+            self._own_question = self._tuned.question(self.name, self._own_question)
 
     def keys(self, cases: Sequence[Case]) -> list[str]:
         return [question.key for question in self._ask_about(cases)]
@@ -168,9 +191,9 @@ class Ask:
 
 
 class FewShot(Ask):
-    """The language model, asked after examples from the training split, shown as earlier turns.
+    """`few-shot[:METHOD[:K]]`: the language model, asked after training examples, shown as earlier turns.
 
-    `few-shot:METHOD:K`: fixed (the same representative examples for every case), random (others for each case) or
+    METHOD: fixed (the same representative examples for every case), random (others for each case) or
     nearest (those with the most similar texts, by MiniLM, the most similar last); three by default.
     """
 
@@ -178,6 +201,7 @@ class FewShot(Ask):
 
     def __init__(self, arguments: str, context: TechniqueContext) -> None:
         self._shown = Examples("few-shot", arguments or "nearest", context.seed)
+        self.looks_up = self._shown.looked_up
         self._chooser: ExampleChooser
         self._set_up(f"few-shot:{self._shown.name}", context)
 

@@ -38,7 +38,7 @@ class Calibrated(Priced):
     def fit(self, problem: Problem) -> None:
         super().fit(problem)
         cases, kind = list(problem.validation), "validation"
-        if len(cases) < FEWEST:
+        if len(cases) < FEWEST and self._tuned is None:  # which is too sure of what it was trained on
             cases, kind = _drawn(problem.train, self._context.seed), "training"
         if len(cases) < FEWEST:
             raise UsageError(

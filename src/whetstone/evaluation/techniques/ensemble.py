@@ -5,14 +5,14 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import partial, reduce
 from typing import Any
 
 import numpy as np
 
 from whetstone.errors import UsageError
 from whetstone.evaluation.cross_fit import CrossFitted
-from whetstone.evaluation.technique import Remarking, Technique, TechniqueContext, digest
+from whetstone.evaluation.technique import WAYS, Classed, Remarking, Technique, TechniqueContext, Training, Way, digest
 from whetstone.evaluation.techniques.aim import Aim, Floats, from_scale, loss, to_scale
 from whetstone.evaluation.techniques.fitted import number_targets, problem_aim
 from whetstone.types import Case, Prediction, Problem, Reading
@@ -61,6 +61,19 @@ class Ensemble:
     @property
     def model(self) -> str | None:
         return next((member.model for member in self._members if member.model is not None), None)
+
+    @property
+    def ways(self) -> tuple[Way, ...]:
+        """Those of all members."""
+        found = {way for member in self._members if isinstance(member, Classed) for way in member.ways}
+        return tuple(way for way in WAYS if way in found)
+
+    @property
+    def training(self) -> Training | None:
+        """What tuning took, each run once."""
+        found = [member.training for member in self._members if isinstance(member, Classed)]
+        runs = {one.source: one for one in found if one is not None}
+        return reduce(Training.__add__, runs.values()) if runs else None
 
     @property
     def identity(self) -> Mapping[str, Any]:

@@ -23,6 +23,10 @@ class Examples:
         arguments: "nearest:3"; three where no number stands there.
         seed: of random examples.
 
+    Attributes:
+        name: "nearest:3".
+        looked_up: whether each case gets examples of its own, by what they say.
+
     Raises:
         UsageError: the arguments cannot be read.
     """
@@ -39,6 +43,7 @@ class Examples:
                 f"{technique} takes a number of examples from 1 up ({technique}:{method}:3), not {count!r}"
             )
         self.name = f"{method}:{count}"
+        self.looked_up = method == "nearest"
         self._method, self._count, self._seed = method, int(count), seed
         self._embedder = CachedEmbedder(load_embedder()) if method == "nearest" else None
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from whetstone.errors import UsageError
-from whetstone.evaluation.technique import TechniqueContext, digest
+from whetstone.evaluation.technique import TechniqueContext, Training, Way, digest
 from whetstone.evaluation.techniques.aim import Aim, Floats, aim_of
 from whetstone.types import Case, Prediction, Problem, Reading
 
@@ -42,6 +42,14 @@ class FittedTechnique(ABC):
     @property
     def model(self) -> str | None:
         """The language model that is asked; none, unless a subclass says so."""
+        return None
+
+    @property
+    def ways(self) -> tuple[Way, ...]:
+        return ("fitting",)
+
+    @property
+    def training(self) -> Training | None:
         return None
 
     @abstractmethod

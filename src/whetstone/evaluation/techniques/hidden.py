@@ -12,10 +12,11 @@ import numpy.typing as npt
 
 from whetstone.embeddings.cache import CachedEmbedder
 from whetstone.errors import UsageError
-from whetstone.evaluation.technique import TechniqueContext
+from whetstone.evaluation.technique import TechniqueContext, Training, Way
 from whetstone.evaluation.techniques.aim import Aim, Floats, from_scale, loss, to_scale
 from whetstone.evaluation.techniques.fitted import FittedTechnique, no_arguments, number_targets, problem_aim
 from whetstone.evaluation.techniques.number_question import number_grid, number_prompt
+from whetstone.evaluation.techniques.tuned_model import TunedModel, tuned_model
 from whetstone.models import ChatModel
 from whetstone.models.base import ContextModel, HiddenStateModel
 from whetstone.prompting.price import PricePrompt
@@ -49,6 +50,7 @@ class HiddenRidge(FittedTechnique):
         self._columns: slice
         self._ridge: Any
         self._chosen = ""
+        self._said: list[str] = []
 
     @cached_property
     def _model(self) -> ChatModel:
@@ -59,13 +61,25 @@ class HiddenRidge(FittedTechnique):
         return self._model.identity.spec
 
     @cached_property
+    def _tuned(self) -> TunedModel | None:
+        return tuned_model(self._model.identity.spec)
+
+    @property
+    def ways(self) -> tuple[Way, ...]:
+        return ("tuning", "fitting") if self._tuned is not None else ("fitting",)
+
+    @property
+    def training(self) -> Training | None:
+        return None if self._tuned is None else self._tuned.training
+
+    @cached_property
     def identity(self) -> Mapping[str, Any]:  # type: ignore[override]  # which model it is has to be looked up
         return {"technique": self.name, "question": self._question, "model": asdict(self._model.identity)}
 
     @property
     def remarks(self) -> list[str]:
         """Which vectors did best."""
-        return [f"rests on {self._chosen}"]
+        return [*self._said, f"rests on {self._chosen}"]
 
     def _learn(self, problem: Problem) -> None:
         if problem.kind != "number":
@@ -74,6 +88,9 @@ class HiddenRidge(FittedTechnique):
             raise UsageError(f"{self._model.identity.spec} does not show its hidden states: take an hf: model")
         self._aim = problem_aim(problem)
         prompt = number_prompt(problem, number_grid(problem), "plain", self._question)
+        if self._tuned is not None:
+            self._said = self._tuned.check(self.name, problem)
+            prompt = self._tuned.prompt(self.name, prompt, self._question)
         self._vectors = CachedEmbedder(_PromptVectors(self._model, prompt), save_every=_SAVE_EVERY)
         texts = [case.text for case in (*problem.train, *problem.validation)]
         table = self._vectors.embed(texts, partial(self._context.progress, f"{self.name}: reading training texts"))

@@ -9,9 +9,10 @@ from functools import cached_property
 from typing import Any, get_args
 
 from whetstone.errors import UsageError
-from whetstone.evaluation.technique import TechniqueContext, digest
+from whetstone.evaluation.technique import TechniqueContext, Training, Way, digest
 from whetstone.evaluation.techniques.examples import METHODS, Examples
 from whetstone.evaluation.techniques.number_question import number_grid, number_prompt
+from whetstone.evaluation.techniques.tuned_model import TunedModel, model_ways, tuned_model
 from whetstone.models import ChatModel
 from whetstone.models.base import ContextModel, VocabularyModel
 from whetstone.models.catalogue import cost
@@ -70,7 +71,7 @@ class Priced:
     reply has begun with the label. What does not fit the model's context is cut from the text's end.
 
     Distributions are kept on disk by prompt: several decoders read the same ones, and a killed run loses no more than
-    32 items.
+    32 items. A tuned model is asked in the form in which it was tuned.
 
     Options of the context: `grid` (the candidates), `question`.
     """
@@ -97,6 +98,7 @@ class Priced:
         self._other: NumberDecoder | None
         self._chooser: ExampleChooser | None = None
         self._prompts: dict[str, _Prompt] = {}
+        self._said: list[str] = []
 
     @cached_property
     def _model(self) -> ChatModel:
@@ -105,6 +107,18 @@ class Priced:
     @property
     def model(self) -> str | None:
         return self._model.identity.spec
+
+    @cached_property
+    def _tuned(self) -> TunedModel | None:
+        return tuned_model(self._model.identity.spec)
+
+    @property
+    def ways(self) -> tuple[Way, ...]:
+        return model_ways(self._tuned, looks_up=self._shown is not None and self._shown.looked_up)
+
+    @property
+    def training(self) -> Training | None:
+        return None if self._tuned is None else self._tuned.training
 
     @property
     def identity(self) -> Mapping[str, Any]:
@@ -121,7 +135,9 @@ class Priced:
         """What a reader of its answers must know; complete once `keys` was asked."""
         cut = sum(prompt.cut > 0 for prompt in self._prompts.values())
         dropped = sum(prompt.dropped > 0 for prompt in self._prompts.values())
-        said = [self._other.warning] if self._other is not None and self._other.warning else []
+        said = [*self._said]
+        if self._other is not None and self._other.warning:
+            said.append(self._other.warning)
         if cut:
             said.append(f"{cut:,} texts were too long for the model, and were cut at their end")
         if dropped:
@@ -136,6 +152,9 @@ class Priced:
         self._prompts = {}
         self._grid = number_grid(problem, self._grid_option)
         self._prompt = number_prompt(problem, self._grid, self._form, self._question)
+        if self._tuned is not None:
+            self._said = self._tuned.check(self.name, problem)
+            self._prompt = self._tuned.prompt(self.name, self._prompt, self._question)
         self._decoder = estimate_for(problem.metric) if self._asked == AUTO else self._asked  # type: ignore[assignment]
         self._numbers = self._other = None
         if self._decoder in ESTIMATES:

@@ -24,6 +24,8 @@ class Retrieved(Ask):
     of a catalogue's entry may hold the answer. What does not fit into the model's context is left out, the last first.
     """
 
+    looks_up = True
+
     def __init__(self, arguments: str, context: TechniqueContext) -> None:
         name, _, count = arguments.partition(":")
         count = count or str(_DEFAULT_K)
