@@ -58,7 +58,7 @@ def unwrapped(model: Any) -> Any:
     return model
 
 
-def cross_entropy(logits: Any, labels: Any, weights: Any, base: Any = None, base_weight: float = 0.0) -> Any:
+def cross_entropy(logits: Any, labels: Any, weights: Any, base: Any = None, base_weights: Any = None) -> Any:
     """Weighted sum of the cross-entropy, and of the divergence from another model where asked for: a float32 scalar.
 
     The gradient is written over the logits, which nothing else may use afterwards.
@@ -66,11 +66,11 @@ def cross_entropy(logits: Any, labels: Any, weights: Any, base: Any = None, base
     Args:
         logits: (n, vocabulary).
         labels: token ids, (n,).
-        weights: of each position, float32, (n,).
+        weights: of each position's cross-entropy, float32, (n,).
         base: logits of the model to stay near, (n, vocabulary).
-        base_weight: how much KL(base || model) counts beside the cross-entropy.
+        base_weights: of each position's KL(base || model), float32, (n,).
     """
-    return _CrossEntropy.apply(logits, labels, weights, base, base_weight)
+    return _CrossEntropy.apply(logits, labels, weights, base, base_weights)
 
 
 def logprobs_of(logits: Any, wanted: Any) -> Any:
@@ -85,24 +85,25 @@ def logprobs_of(logits: Any, wanted: Any) -> Any:
 
 class _CrossEntropy(torch.autograd.Function):  # type: ignore[misc]
     @staticmethod
-    def forward(ctx: Any, logits: Any, labels: Any, weights: Any, base: Any, base_weight: float) -> Any:
+    def forward(ctx: Any, logits: Any, labels: Any, weights: Any, base: Any, base_weights: Any) -> Any:
         total = torch.zeros((), dtype=torch.float32, device=logits.device)
         # Not `.data`: autograd has to notice that the logits are no longer what they were.
         store = logits.detach()
         for piece in _pieces(logits):
             logprobs = torch.log_softmax(store[piece].float(), dim=-1)
-            label, weight = labels[piece, None], weights[piece]
-            loss = -logprobs.gather(1, label)[:, 0]
+            label, weight = labels[piece, None], weights[piece, None]
+            total -= (logprobs.gather(1, label) * weight).sum()
             if base is not None:
                 near = torch.log_softmax(base[piece].float(), dim=-1)
-                loss = loss + base_weight * torch.sum(near.exp() * (near - logprobs), dim=-1)
-            total += (loss * weight).sum()
+                held = near.exp().mul_(base_weights[piece, None])
+                total += (held * (near - logprobs)).sum()
             if ctx.needs_input_grad[0]:
                 gradient = logprobs.exp_()
-                if base is not None:
-                    gradient.mul_(1 + base_weight).sub_(near.exp_(), alpha=base_weight)
-                gradient.scatter_add_(1, label, torch.full_like(label, -1, dtype=torch.float32))
-                store[piece] = gradient.mul_(weight[:, None]).to(store.dtype)
+                if base is None:
+                    gradient.mul_(weight)
+                else:
+                    gradient.mul_(weight + base_weights[piece, None]).sub_(held)
+                store[piece] = gradient.scatter_add_(1, label, -weight).to(store.dtype)
         ctx.save_for_backward(store)
         return total
 

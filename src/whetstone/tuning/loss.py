@@ -53,4 +53,4 @@ def _summed(
     base = base_logits(model, inputs, *read) if kl_weight else None
     logits = logits_at(model, inputs, *read)
     weights = batch["weights"][labelled] / num_items
-    return cross_entropy(logits, batch["labels"][labelled], weights, base, kl_weight)
+    return cross_entropy(logits, batch["labels"][labelled], weights, base, kl_weight * weights)
