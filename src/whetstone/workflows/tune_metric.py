@@ -1,0 +1,161 @@
+"""The task's own error, measured on the model in training: what revisions are chosen by, and stopping is decided by.
+
+Validation rows are asked as they are trained on: their prompts are the very tokens in front of what is learned.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from whetstone.evaluation.intervals import wilson
+from whetstone.evaluation.metrics import METRICS, score
+from whetstone.models.hf_live import LiveModel, evaluated
+from whetstone.numeric.distribution import estimate_for
+from whetstone.numeric.problem_grid import number_grid
+from whetstone.numeric.scoring import number_trie, read_numbers
+from whetstone.numeric.trie import NumberTrie
+from whetstone.prompting.price import PricePrompt
+from whetstone.tuning.config import TuneConfig
+from whetstone.tuning.rows import TuneData, TuneRow
+from whetstone.types import Case, Prediction, Problem, Reading
+
+MOST_ITEMS = 200
+_FEWEST = 5
+_SHORT = 32  # tokens: no longer answer is likely to be the same to the letter
+_RESAMPLES = 1_999  # a quarter of a second instead of one; the ends differ by a hundredth of the width
+
+
+def task_metric(config: TuneConfig, data: TuneData) -> NumberMetric | SameAnswer | None:
+    """The error that suits the rows; None where nothing but their loss says how good an answer is.
+
+    Numbers are judged by the problem's own metric, short answers by whether they are the same to the letter.
+    """
+    rows = _drawn([row for row in data.validation if not row.replay], config.seed)
+    if config.validation_metric == "loss" or len(rows) < _FEWEST or not config.completion_only_loss:
+        return None
+    if data.form is not None and all(row.target is not None for row in rows):
+        return NumberMetric(config.base, data.form, _number_problem(data), rows)
+    if all(0 < row.learns <= _SHORT and _answered_once(row) for row in rows):
+        return SameAnswer(config.base, rows)
+    return None
+
+
+class NumberMetric:
+    """The error of what is read off the model's distributions, as `price` reads it.
+
+    Args:
+        base: spec of the model in training.
+        form: how the rows ask.
+        problem: its metric decides, and its training cases say which numbers are considered.
+        rows: the items.
+    """
+
+    def __init__(self, base: str, form: PricePrompt, problem: Problem, rows: Sequence[TuneRow]) -> None:
+        self._base, self._form = base, form
+        self._problem, self._rows = problem, rows
+        self._metric = METRICS[problem.metric]
+        # Lower is better for whoever chooses among revisions.
+        self.name = f"1 - {self._metric.title}" if self._metric.higher_is_better else self._metric.title
+        self._cases = [Case(str(n), "", float(row.target or 0.0)) for n, row in enumerate(rows)]
+        self._live: LiveModel | None = None
+        self._trie: NumberTrie
+
+    def __call__(self, model: Any) -> Mapping[str, float]:
+        """`metric` with the ends `low` and `high` of its 95 % interval, on the model as it is now."""
+        if self._live is None:
+            self._live = LiveModel(self._base, model)
+            self._trie = number_trie(self._live, number_grid(self._problem), self._form.label)
+        kind = estimate_for(self._problem.metric)
+        prompts = [row.ids if row.number_at is None else row.ids[: row.number_at] for row in self._rows]
+        with evaluated(model):
+            found = dict(read_numbers(self._live, prompts, self._trie))
+        judged = Problem(
+            self._problem.name, "number", self._problem.target, self._problem.metric, (), (), self._cases, ""
+        )
+        answers = [
+            Prediction(
+                case.id,
+                "",
+                Reading("value", found[n].estimate(kind)) if found[n].inside > 0 else Reading("unparsable"),
+            )
+            for n, case in enumerate(self._cases)
+        ]
+        known = score(judged, answers, resamples=_RESAMPLES).metrics[self._metric.name]
+        ends = {"metric": known.value, "low": known.low, "high": known.high}
+        if self._metric.higher_is_better:
+            ends = {
+                "metric": None if known.value is None else 1 - known.value,
+                "low": None if known.high is None else 1 - known.high,
+                "high": None if known.low is None else 1 - known.low,
+            }
+        return {name: float(value) for name, value in ends.items() if value is not None}
+
+
+class SameAnswer:
+    """The share of answers that are not the expected one, up to case and blanks, written greedily.
+
+    Args:
+        base: spec of the model in training.
+        rows: each with one answer.
+    """
+
+    name = "share of wrong answers"
+
+    def __init__(self, base: str, rows: Sequence[TuneRow]) -> None:
+        self._base, self._rows = base, rows
+        self._live: LiveModel | None = None
+
+    def __call__(self, model: Any) -> Mapping[str, float]:
+        """`metric` with the ends `low` and `high` of its 95 % interval, on the model as it is now."""
+        if self._live is None:
+            self._live = LiveModel(self._base, model)
+        live, wrong = self._live, 0
+        parts = [_prompt_and_answer(row) for row in self._rows]
+        with evaluated(model):
+            most = max(len(answer) for _, answer in parts) + 1
+            for index, text in live.continue_many([prompt for prompt, _ in parts], most):
+                wrong += _plain(text) != _plain(_written(live, parts[index][1]))
+        low, high = wilson(wrong, len(self._rows))
+        return {"metric": wrong / len(self._rows), "low": low, "high": high}
+
+
+def _number_problem(data: TuneData) -> Problem:
+    """The rows' problem; where they are of none, one with their numbers."""
+    if data.problem is not None:
+        return data.problem
+    known = [
+        Case(str(n), "", row.target) for n, row in enumerate([*data.train, *data.validation]) if row.target is not None
+    ]
+    unit = "$" if data.form is not None and data.form.label.endswith("$") else ""
+    return Problem("validation", "number", "number", "mae", known, (), (), "", unit=unit)
+
+
+def _drawn(rows: Sequence[TuneRow], seed: int) -> list[TuneRow]:
+    return list(rows) if len(rows) <= MOST_ITEMS else random.Random(seed).sample(list(rows), MOST_ITEMS)
+
+
+def _answered_once(row: TuneRow) -> bool:
+    """Whether what is learned is one stretch, and not the answers of several turns."""
+    if row.labels is not None:
+        return True
+    start = row.learned.index(True)
+    return start > 0 and all(row.learned[start : start + row.learns])
+
+
+def _prompt_and_answer(row: TuneRow) -> tuple[list[int], list[int]]:
+    if row.labels is not None:
+        return row.ids, row.labels
+    start = row.learned.index(True)
+    return row.ids[:start], row.ids[start : start + row.learns]
+
+
+def _written(live: LiveModel, answer: Sequence[int]) -> str:
+    """An answer's text without the tokens that end it."""
+    control = {token.id for token in live.vocabulary.added if token.special}
+    return live.decode([token for token in answer if token not in control])
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.casefold().split())
