@@ -11,26 +11,17 @@ from dataclasses import dataclass
 from typing import Literal
 
 from whetstone.errors import RequestRefusedError, UsageError
-from whetstone.models.base import ChatModel, PromptModel, VocabularyModel
+from whetstone.models.base import ChatModel, PromptModel, VocabularyModel, answers_apart
+from whetstone.prompting.fitting import PromptIds, fitted
+from whetstone.tokens.chat import render_chat
+from whetstone.tokens.tokenizer import Tokenizer
 from whetstone.types import Message, assistant, user
 
 QUESTION = "How much does this cost to the nearest dollar?"
 LABEL = "Price is $"
+ONLY_THE_NUMBER = "Answer with the number only."
 
 Form = Literal["plain", "chat"]
-
-
-@dataclass(frozen=True, slots=True)
-class PromptIds:
-    """A prompt as token ids.
-
-    Attributes:
-        ids: token ids, what the tokenizer puts before any text included.
-        cut: characters of the item's text that were left out at its end, to stay within the limit.
-    """
-
-    ids: list[int]
-    cut: int = 0
 
 
 @dataclass(frozen=True)
@@ -73,6 +64,20 @@ class PricePrompt:
         shown = [self.text(other) + self.completion(price) for other, price in examples]
         return "\n\n".join([*shown, self.text(item)])
 
+    def conversation(self, item: str, examples: Sequence[tuple[str, float]] = ()) -> list[Message]:
+        """A chat whose whole reply is to be the number: for endpoints, which do not go on with a reply.
+
+        Args:
+            examples: items with known prices, shown as earlier turns.
+        """
+        said: list[Message] = []
+        for other, price in examples:
+            said += [user(self._request(other)), assistant(self.completion(price))]
+        return [*said, user(self._request(item))]
+
+    def _request(self, item: str) -> str:
+        return f"{self.question}\n\n{item}\n\n{ONLY_THE_NUMBER}"
+
     def ids(
         self, model: ChatModel, item: str, limit: int | None = None, examples: Sequence[tuple[str, float]] = ()
     ) -> PromptIds:
@@ -89,45 +94,55 @@ class PricePrompt:
         """
         if not isinstance(model, VocabularyModel):
             raise UsageError(f"{model.identity.spec} does not show its tokens: take a local model (gguf:, hf:)")
-        encode = self._encoder(model, examples)
-        whole = encode(item)
-        if limit is None or len(whole) <= limit:
-            return PromptIds(whole)
-        room = limit - len(encode(""))
-        if room < 0:
-            raise UsageError(
-                f"question, label and examples take {len(encode('')):,} tokens alone, and the limit is {limit:,}"
-            )
-        offsets = model.vocabulary.encode(item).offsets
-        for kept in range(min(room, len(offsets)), -1, -1):  # a cut word may take a token more than it had
-            end = offsets[kept - 1][1] if kept else 0
-            shorter = item[:end].rstrip()
-            found = encode(shorter)
-            if len(found) <= limit:
-                return PromptIds(found, len(item) - len(shorter))
-        raise UsageError(f"nothing of the item fits {limit:,} tokens")
+        return fitted(self._encoder(model, examples), model.vocabulary, item, limit)
 
     def _encoder(self, model: VocabularyModel, examples: Sequence[tuple[str, float]]) -> Callable[[str], list[int]]:
         """A function from an item to the prompt's token ids."""
         if self.form == "plain":
-            tokenizer = model.vocabulary
-            behind = len(tokenizer.suffix_ids)
+            return self.encoder(model.vocabulary, examples, encoder_decoder=answers_apart(model))
+        if not isinstance(model, PromptModel):
+            raise UsageError("this model does not show what its chat template makes of messages: ask it plainly")
+
+        def chat(item: str) -> list[int]:
+            messages = self.messages(item, examples)
+            self._check_end(model.render(messages))
+            return model.prompt_ids(messages)
+
+        return chat
+
+    def encoder(
+        self, tokenizer: Tokenizer, examples: Sequence[tuple[str, float]] = (), *, encoder_decoder: bool = False
+    ) -> Callable[[str], list[int]]:
+        """A function from an item to the prompt's token ids, by a tokenizer alone: what `ids` gives for its model.
+
+        Args:
+            encoder_decoder: whether the prompt, label included, is an encoder's whole input, which ends as texts end in
+                the tokenizer (T5's closing tag); the number then begins the decoder's text. A decoder's prompt has no
+                end, because the number follows.
+
+        Raises:
+            UsageError: a chat is asked for, and the tokenizer has no chat template.
+            RequestRefusedError: its template refuses the messages, or does not leave the prompt's end as it is.
+        """
+        if self.form == "plain":
+            behind = 0 if encoder_decoder else len(tokenizer.suffix_ids)
 
             def plain(item: str) -> list[int]:
                 ids = tokenizer.encode(self.written(item, examples), add_special_tokens=True).ids
                 return ids[: len(ids) - behind]
 
             return plain
-        if not isinstance(model, PromptModel):
-            raise UsageError("this model does not show what its chat template makes of messages: ask it plainly")
 
         def chat(item: str) -> list[int]:
-            messages = self.messages(item, examples)
-            if not model.render(messages).endswith(self.label):
-                raise RequestRefusedError(
-                    f"the model's chat template does not leave {self.label!r} at the prompt's end, where the number "
-                    "has to follow: ask it plainly"
-                )
-            return model.prompt_ids(messages)
+            rendered = render_chat(tokenizer, self.messages(item, examples), continue_final_message=True)
+            self._check_end(rendered.text)
+            return rendered.ids
 
         return chat
+
+    def _check_end(self, rendered: str) -> None:
+        if not rendered.endswith(self.label):
+            raise RequestRefusedError(
+                f"the model's chat template does not leave {self.label!r} at the prompt's end, where the number has to "
+                "follow: ask it plainly"
+            )
