@@ -19,8 +19,8 @@ from whetstone.types import Problem
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
-Progress = Callable[[int, int | None], None]
-"""Told how many rows are done, and of how many where that is known."""
+Progress = Callable[[str, int, int], None]
+"""Told what is being done, how many rows of it are done, and of how many; 0 where that is not known."""
 
 
 @dataclass(frozen=True, slots=True)
