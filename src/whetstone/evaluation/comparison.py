@@ -99,6 +99,25 @@ def compare(
     return pairs
 
 
+def resampled_together(
+    problem: Problem, runs: Mapping[str, Sequence[Prediction]], *, seed: int = 42, resamples: int = RESAMPLES
+) -> tuple[int, Floats]:
+    """The deciding metric of every run on the items that all of them have in common, and on resamples of these.
+
+    Returns:
+        How many items those are, and shape (1 + resamples, runs): the items themselves in the first row, then the
+        resamples, the same ones for every run. No rows where the items are too few.
+    """
+    metric = deciding_metric(problem.kind, problem.metric)
+    features = {name: _features(problem, predictions, metric) for name, predictions in runs.items()}
+    items = sorted(set.intersection(*(set(found) for found in features.values())))
+    if len(items) < FEWEST:
+        return len(items), np.empty((0, len(runs)))
+    statistics = [metric.statistic(np.array([found[item] for item in items])) for found in features.values()]
+    drawn = bootstrap(statistics, [(i, None) for i in range(len(statistics))], seed=seed, resamples=resamples)
+    return len(items), np.column_stack([np.r_[one.estimate, one.values] for one in drawn])
+
+
 def _features(problem: Problem, predictions: Sequence[Prediction], metric: Metric) -> dict[int, Floats]:
     """The metric's features of each item it is over, by the item's position among the test cases."""
     answers = align(problem, predictions)

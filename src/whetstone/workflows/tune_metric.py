@@ -11,13 +11,14 @@ from typing import Any
 
 from whetstone.evaluation.intervals import wilson
 from whetstone.evaluation.metrics import METRICS, score
-from whetstone.models.hf_live import LiveModel, evaluated
+from whetstone.models.hf_live import LiveModel
 from whetstone.numeric.distribution import estimate_for
-from whetstone.numeric.problem_grid import number_grid
+from whetstone.numeric.grid import Grid
 from whetstone.numeric.scoring import number_trie, read_numbers
 from whetstone.numeric.trie import NumberTrie
 from whetstone.prompting.price import PricePrompt
 from whetstone.tuning.config import TuneConfig
+from whetstone.tuning.probe_reading import at_rest
 from whetstone.tuning.rows import TuneData, TuneRow
 from whetstone.types import Case, Prediction, Problem, Reading
 
@@ -35,8 +36,8 @@ def task_metric(config: TuneConfig, data: TuneData) -> NumberMetric | SameAnswer
     rows = _drawn([row for row in data.validation if not row.replay], config.seed)
     if config.validation_metric == "loss" or len(rows) < _FEWEST or not config.completion_only_loss:
         return None
-    if data.form is not None and all(row.target is not None for row in rows):
-        return NumberMetric(config.base, data.form, _number_problem(data), rows)
+    if data.problem is not None and data.form is not None and data.grid is not None:
+        return NumberMetric(config.base, data.problem, data.form, data.grid, rows)
     if all(0 < row.learns <= _SHORT and _answered_once(row) for row in rows):
         return SameAnswer(config.base, rows)
     return None
@@ -47,13 +48,14 @@ class NumberMetric:
 
     Args:
         base: spec of the model in training.
+        problem: its metric decides.
         form: how the rows ask.
-        problem: its metric decides, and its training cases say which numbers are considered.
+        grid: the numbers that are considered.
         rows: the items.
     """
 
-    def __init__(self, base: str, form: PricePrompt, problem: Problem, rows: Sequence[TuneRow]) -> None:
-        self._base, self._form = base, form
+    def __init__(self, base: str, problem: Problem, form: PricePrompt, grid: Grid, rows: Sequence[TuneRow]) -> None:
+        self._base, self._form, self._grid = base, form, grid
         self._problem, self._rows = problem, rows
         self._metric = METRICS[problem.metric]
         # Lower is better for whoever chooses among revisions.
@@ -66,10 +68,10 @@ class NumberMetric:
         """`metric` with the ends `low` and `high` of its 95 % interval, on the model as it is now."""
         if self._live is None:
             self._live = LiveModel(self._base, model)
-            self._trie = number_trie(self._live, number_grid(self._problem), self._form.label)
+            self._trie = number_trie(self._live, self._grid, self._form.label)
         kind = estimate_for(self._problem.metric)
         prompts = [row.ids if row.number_at is None else row.ids[: row.number_at] for row in self._rows]
-        with evaluated(model):
+        with at_rest(model):
             found = dict(read_numbers(self._live, prompts, self._trie))
         judged = Problem(
             self._problem.name, "number", self._problem.target, self._problem.metric, (), (), self._cases, ""
@@ -113,23 +115,12 @@ class SameAnswer:
             self._live = LiveModel(self._base, model)
         live, wrong = self._live, 0
         parts = [_prompt_and_answer(row) for row in self._rows]
-        with evaluated(model):
+        with at_rest(model):
             most = max(len(answer) for _, answer in parts) + 1
             for index, text in live.continue_many([prompt for prompt, _ in parts], most):
                 wrong += _plain(text) != _plain(_written(live, parts[index][1]))
         low, high = wilson(wrong, len(self._rows))
         return {"metric": wrong / len(self._rows), "low": low, "high": high}
-
-
-def _number_problem(data: TuneData) -> Problem:
-    """The rows' problem; where they are of none, one with their numbers."""
-    if data.problem is not None:
-        return data.problem
-    known = [
-        Case(str(n), "", row.target) for n, row in enumerate([*data.train, *data.validation]) if row.target is not None
-    ]
-    unit = "$" if data.form is not None and data.form.label.endswith("$") else ""
-    return Problem("validation", "number", "number", "mae", known, (), (), "", unit=unit)
 
 
 def _drawn(rows: Sequence[TuneRow], seed: int) -> list[TuneRow]:
