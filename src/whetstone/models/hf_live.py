@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
-from whetstone.models.hf import locate
-from whetstone.models.hf_load import HfOptions, Source, memory_errors
+from whetstone.models.hf import find_source
+from whetstone.models.hf_load import memory_errors
 from whetstone.models.hf_model import HfModel
 from whetstone.models.spec import parse_spec
 from whetstone.types import ModelIdentity, Options
@@ -24,9 +23,7 @@ class LiveModel(HfModel):
     """
 
     def __init__(self, base: str, loaded: Any) -> None:
-        spec = parse_spec(base)
-        folder, revision = locate(spec.name, spec.revision)
-        super().__init__(Source(str(spec), spec.name, folder, revision, HfOptions()))
+        super().__init__(find_source(parse_spec(base)))
         self._loaded = loaded.get_base_model() if hasattr(loaded, "get_base_model") else loaded
 
     @property
@@ -54,14 +51,3 @@ class LiveModel(HfModel):
                 for row, chunk in self._advance([rows[n] for n in batch], prefix, sampler):
                     if chunk.finish_reason:
                         yield row.index, row.reply().text
-
-
-@contextmanager
-def evaluated(loaded: Any) -> Iterator[None]:
-    """Without dropout, and without checkpointing, which throws away the keys and values that reading needs."""
-    was = loaded.training
-    loaded.eval()
-    try:
-        yield
-    finally:
-        loaded.train(was)

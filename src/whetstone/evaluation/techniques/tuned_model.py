@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ import polars as pl
 from whetstone.datasets.duplicates import Keys, text_keys
 from whetstone.errors import StorageError, UsageError
 from whetstone.evaluation.technique import Training, Way
+from whetstone.evaluation.techniques.fitted import number_targets
+from whetstone.numeric.shift import range_shift
 from whetstone.prompting.price import PricePrompt
 from whetstone.specs import ModelSpec, parse_spec
 from whetstone.storage.files import write_atomically
@@ -39,11 +41,13 @@ class Asked:
         kind: what an answer is; None where the rows were conversations and no problem.
         prompt: of a number problem, what stands around each item.
         question: of the user's own, "" for the usual one.
+        numbers: of a number problem, quantiles of the true answers, rising.
     """
 
     kind: TargetKind | None = None
     prompt: PricePrompt | None = None
     question: str = ""
+    numbers: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,10 @@ class TunedModel:
                 f"{technique}: {self.name} was tuned to answer with a {self.asked.kind}, and {problem.name} asks for a "
                 f"{problem.kind}"
             )
+        if self.asked is not None and problem.kind == "number":
+            unit = problem.unit if problem.unit == "$" else ""
+            shift = range_shift(np.array(self.asked.numbers), number_targets(problem.test), unit)
+            said += [shift] if shift else []
         if self.texts is None:
             return [*said, "what it was tuned on is not known, so nobody has looked for test items among that"]
         seen = int(np.isin(_keys(problem.test), self.texts).sum())
@@ -185,8 +193,8 @@ def _kept_at(folder: Path) -> Path | None:
 def _read_asked(place: Path) -> Asked:
     try:
         data: dict[str, Any] = json.loads((place / ASKED).read_text(encoding="utf-8"))
-        prompt = data.pop("prompt")
-        return replace(Asked(**data), prompt=None if prompt is None else PricePrompt(**prompt))
+        prompt, numbers = data.pop("prompt"), data.pop("numbers")
+        return Asked(**data, numbers=tuple(numbers), prompt=None if prompt is None else PricePrompt(**prompt))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StorageError(f"{place / ASKED}: cannot be read ({error}); tune again") from None
 
