@@ -164,10 +164,10 @@ def _inputs(model: Any, texts: Sequence[Scored]) -> tuple[dict[str, Any], Any, A
     device = model.device
     ids, mask = _padded([text.ids for text in texts], device)
     inputs = {"input_ids": ids}
-    if len(texts) > 1 or texts[0].labels is not None:  # a carried state takes no mask, and is read alone
-        inputs["attention_mask"] = mask
     shift = 1
+    # A decoder's token sees only what is before it, so that padding behind changes nothing and needs no mask.
     if texts[0].labels is not None:
+        inputs["attention_mask"] = mask
         config = bare(model).config
         start = config.decoder_start_token_id
         begin = config.pad_token_id if start is None else start

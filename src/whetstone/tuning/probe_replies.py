@@ -43,10 +43,10 @@ def greedy_replies(
     def decode(ids: Sequence[int]) -> str:
         return tokenizer.decode(ids, skip_special=True)
 
-    inner = bare(model)
+    inner = bare(model)  # with its adapters in place; PEFT's wrapper hides what its attention takes
     encoder_decoder = bool(inner.config.is_encoder_decoder)
     together = encoder_decoder or keeps_every_token(inner)
-    prefix = shared_prefix(model, prompts, max(limits)) if together and not encoder_decoder else None
+    prefix = shared_prefix(inner, prompts, max(limits)) if together and not encoder_decoder else None
     sampler = Sampler(Sampling(), tokenizer.spelling)
     ends = _end_ids(inner, tokenizer)
     found: dict[int, Written] = {}
@@ -56,11 +56,11 @@ def greedy_replies(
         rows = [Row(n, prompts[n], limits[n], TextAssembler(decode)) for n in batch]
         state: Batch
         if encoder_decoder:
-            state = EncoderDecoderBatch(model, chosen, _start_id(inner), 0)
+            state = EncoderDecoderBatch(inner, chosen, _start_id(inner), 0)
         elif not together:
-            state = RecurrentBatch(model, chosen[0])
+            state = RecurrentBatch(inner, chosen[0])
         else:
-            state = DecoderBatch(model, chosen, max(limits), prefix, 0)
+            state = DecoderBatch(inner, chosen, max(limits), prefix, 0)
         for row, chunk in advance(state, rows, sampler, ends, lambda row: row.ids):
             if chunk.finish_reason:
                 found[row.index] = Written("".join(row.pieces), chunk.finish_reason == "stop")
