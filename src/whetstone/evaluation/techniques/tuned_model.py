@@ -15,21 +15,22 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import yaml
 
 from whetstone.datasets.duplicates import Keys, text_keys
 from whetstone.errors import StorageError, UsageError
 from whetstone.evaluation.technique import Training, Way
 from whetstone.evaluation.techniques.fitted import number_targets
-from whetstone.numeric.shift import range_shift
+from whetstone.evaluation.wording import with_unit
 from whetstone.prompting.price import PricePrompt
 from whetstone.specs import ModelSpec, parse_spec
 from whetstone.storage.files import write_atomically
-from whetstone.storage.journal import read_journal
-from whetstone.storage.revisions import find_adapter, read_revision
+from whetstone.storage.revisions import find_adapter, history, read_revision
 from whetstone.types import Case, Problem, TargetKind
 
 ASKED = "asked.json"
 TEXTS = "texts.npy"
+_FAR = 2.0  # times, between medians
 _FEW = 0.01  # share of the test items that a run may have seen: it moves no result, and is told
 
 
@@ -82,9 +83,7 @@ class TunedModel:
                 f"{problem.kind}"
             )
         if self.asked is not None and problem.kind == "number":
-            unit = problem.unit if problem.unit == "$" else ""
-            shift = range_shift(np.array(self.asked.numbers), number_targets(problem.test), unit)
-            said += [shift] if shift else []
+            said += _range_shift(self.asked.numbers, problem)
         if self.texts is None:
             return [*said, "what it was tuned on is not known, so nobody has looked for test items among that"]
         seen = int(np.isin(_keys(problem.test), self.texts).sum())
@@ -181,6 +180,20 @@ def keep_asked(folder: Path, asked: Asked, cases: Sequence[Case] | None) -> None
     write_atomically(folder / ASKED, json.dumps(asdict(asked), ensure_ascii=False, indent=1) + "\n")
 
 
+def _range_shift(learned: Sequence[float], problem: Problem) -> list[str]:
+    """A sentence where the numbers that are asked for lie far from those that were learned."""
+    asked = number_targets(problem.test)
+    if not learned or not len(asked):
+        return []
+    before, now = float(np.median(learned)), float(np.median(asked))
+    if before <= 0 or now <= 0 or max(before / now, now / before) < _FAR:
+        return []
+    return [
+        f"it learned numbers with a median of {with_unit(before, problem.unit)}, and is asked for ones with a median "
+        f"of {with_unit(now, problem.unit)}"
+    ]
+
+
 def _keys(cases: Sequence[Case]) -> Keys:
     return text_keys(pl.Series([case.text for case in cases], dtype=pl.String))
 
@@ -212,5 +225,15 @@ def _read_texts(place: Path) -> Keys | None:
 
 def _training(place: Path) -> Training:
     """What the whole run took: the best revision is known only when all are."""
-    seconds = [float(line["seconds"]) for line in read_journal(place / "journal.jsonl") if line.get("seconds")]
-    return Training(sum(seconds) if seconds else None, None, place.name)
+    seconds = sum(float(line["seconds"]) for line in history(place) if line.get("seconds"))
+    price = _price_per_hour(place)
+    return Training(seconds or None, price * seconds / 3600 if seconds else None, place.name)
+
+
+def _price_per_hour(place: Path) -> float:
+    """What the run's machine costs; 0 where nobody said, as for models that answer on it."""
+    try:
+        config = yaml.safe_load((place / "config.yaml").read_text(encoding="utf-8"))
+        return float(config.get("price_per_hour") or 0.0)
+    except (OSError, yaml.YAMLError, AttributeError, ValueError):
+        return 0.0
