@@ -44,14 +44,16 @@ def read_base(model: Any, tokenizer: Tokenizer, label: LabelForm = PRICES, kept:
         StorageError: the file cannot be written.
     """
     items = _items(model, tokenizer)
-    content = _content(items, label)
-    if kept is not None and (found := load_base(kept, content)) is not None:
+    found = None if kept is None else load_base(kept)
+    if found is not None and found.content == _content(items, model) and label in (None, found.label):
         return found
+    label = label or (found.label if found is not None else PRICES)
     with at_rest(model), model.disable_adapter() if hasattr(model, "disable_adapter") else nullcontext():
         told = read_scored(model, items.texts, keep_tops=True)
         answers, _ = _answers(model, tokenizer, items, label)
     base = BaseReadings(
-        content,
+        _content(items, model),
+        label,
         [one.tops for one in told if one.tops is not None],
         [-float(one.logprobs.sum()) for one in told],
         answers,
@@ -61,9 +63,7 @@ def read_base(model: Any, tokenizer: Tokenizer, label: LabelForm = PRICES, kept:
     return base
 
 
-def run_probe(
-    model: Any, tokenizer: Tokenizer, base: BaseReadings | None = None, label: LabelForm = PRICES
-) -> ProbeResult:
+def run_probe(model: Any, tokenizer: Tokenizer, base: BaseReadings | None = None) -> ProbeResult:
     """What a model still can do, and how far it is from its base.
 
     Nothing is drawn at random, and the model is left as it was: training goes on as if there had been no probe.
@@ -73,20 +73,20 @@ def run_probe(
         tokenizer: the model's.
         base: its base's readings; read now where not given, from a PEFT model with its adapter switched off, and from
             any other model as it is.
-        label: how training answers look; the same as for `base`.
 
     Raises:
-        UsageError: the base's readings are of other texts or another tokenizer.
+        UsageError: the base's readings are of other texts, another tokenizer or another precision.
+        ModelError: the model computes no numbers any more.
     """
     if base is None:
-        base = read_base(model, tokenizer, label)
+        base = read_base(model, tokenizer)
     started = time.perf_counter()
     items = _items(model, tokenizer)
-    if base.content != _content(items, label):
-        raise UsageError("The base's readings are of other questions or another tokenizer: read the base again")
+    if base.content != _content(items, model):
+        raise UsageError("The base's readings are of other questions, tokens or precision: read the base again")
     with at_rest(model):
         told = read_scored(model, items.texts, base=base.tops)
-        answers, replies = _answers(model, tokenizer, items, label)
+        answers, replies = _answers(model, tokenizer, items, base.label)
     shares = {name: _share(name, answers, base.answers) for name in answers.right}
     asked = [n for n, one in enumerate(items.asked) if one.group.startswith("labels")]
     return ProbeResult(
@@ -95,7 +95,7 @@ def run_probe(
         shares=shares,
         seconds=time.perf_counter() - started,
         content=base.content,
-        examples=_examples([(items.asked[n].group, items.asked[n].text, replies[n].text) for n in asked], label),
+        examples=_examples([(items.asked[n].group, items.asked[n].text, replies[n].text) for n in asked], base.label),
     )
 
 
@@ -103,8 +103,9 @@ def _items(model: Any, tokenizer: Tokenizer) -> Items:
     return make_items(tokenizer, encoder_decoder=bool(bare(model).config.is_encoder_decoder))
 
 
-def _content(items: Items, label: LabelForm) -> str:
-    return f"{items.content}-{label.digest}"
+def _content(items: Items, model: Any) -> str:
+    """What readings must share to be compared: rounding alone would look like drift."""
+    return f"{items.content}-{str(model.dtype).removeprefix('torch.')}"
 
 
 def _answers(model: Any, tokenizer: Tokenizer, items: Items, label: LabelForm) -> tuple[Answers, list[Written]]:

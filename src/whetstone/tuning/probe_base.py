@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whetstone.storage.files import write_atomically
+from whetstone.tuning.probe_label import LabelForm
 from whetstone.tuning.probe_reading import Tops
 
 
@@ -34,13 +35,15 @@ class BaseReadings:
     """The base's readings.
 
     Attributes:
-        content: digest of what was asked; they serve no other questions.
+        content: digest of what was asked, and the precision; they serve no other questions.
+        label: how training answers look.
         tops: for each neutral text, the most probable tokens at each place.
         losses: for each neutral text, minus the log-probability of all its tokens.
         answers: what the base can do.
     """
 
     content: str
+    label: LabelForm
     tops: Sequence[Tops]
     losses: Sequence[float]
     answers: Answers
@@ -53,6 +56,7 @@ class BaseReadings:
         """
         facts = {
             "content": self.content,
+            "label": {**asdict(self.label), "labels": sorted(self.label.labels)},
             "losses": list(self.losses),
             "right": {name: list(values) for name, values in self.answers.right.items()},
             "logprobs": {name: list(values) for name, values in self.answers.logprobs.items()},
@@ -68,22 +72,17 @@ class BaseReadings:
         write_atomically(path, file.getvalue())
 
 
-def load_base(path: Path, content: str) -> BaseReadings | None:
-    """Readings that were kept; None where there are none, they are damaged, or other things were asked.
-
-    Args:
-        path: as given to `BaseReadings.save`.
-        content: the digest of what is asked now.
-    """
+def load_base(path: Path) -> BaseReadings | None:
+    """Readings that were kept by `BaseReadings.save`; None where there are none, or they are damaged."""
     try:
         with np.load(path, allow_pickle=False) as file:
             facts = json.loads(file["facts"].tobytes())
             cuts = np.cumsum(file["sizes"])[:-1]
             ids: list[npt.NDArray[np.int32]] = np.split(file["ids"], cuts)
             logprobs: list[npt.NDArray[np.float32]] = np.split(file["logprobs"], cuts)
-        if facts["content"] != content:
-            return None
         tops = [Tops(a, b) for a, b in zip(ids, logprobs, strict=True)]
-        return BaseReadings(content, tops, facts["losses"], Answers(facts["right"], facts["logprobs"]))
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile):
+        label = LabelForm(**{**facts["label"], "labels": frozenset(facts["label"]["labels"])})
+        answers = Answers(facts["right"], facts["logprobs"])
+        return BaseReadings(str(facts["content"]), label, tops, facts["losses"], answers)
+    except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile):
         return None  # they are read again, which costs seconds

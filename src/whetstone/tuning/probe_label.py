@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 
 _FEW_LABELS = 50
 _SHORTEST_BEGINNING = 4  # shorter common beginnings are chance: "The", "A "
@@ -43,12 +42,6 @@ class LabelForm:
         if self.beginning and text.startswith(self.beginning):
             return True
         return text.strip("\"'`*.! ").lower() in self.labels
-
-    @property
-    def digest(self) -> str:
-        """Short, and the same for the same form only."""
-        facts = repr((self.prices, self.beginning, sorted(self.labels)))
-        return sha256(facts.encode()).hexdigest()[:8]
 
 
 PRICES = LabelForm()
