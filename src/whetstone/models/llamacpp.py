@@ -47,6 +47,9 @@ class GgufOptions(BaseModel):
         description="by default on a GPU only; on a CPU it reads prompts 20 to 40 % faster, and then replies depend a "
         "little on what was asked before",
     )
+    lora: Path | None = Field(
+        None, description="GGUF file of a LoRA adapter for this model, as `whet tune export --to gguf-lora` writes it"
+    )
 
 
 class GgufProvider:
@@ -120,7 +123,12 @@ class EmbeddedProvider:
 def _model(spec: ModelSpec, path: Path, options: GgufOptions, *, try_first: bool) -> LlamaCppModel:
     header = read_header(path)
     _check_is_model(header)
-    return LlamaCppModel(spec, header, parts(header), _config(spec, header, options), try_first=try_first)
+    files = parts(header)
+    if options.lora is not None:
+        _check_is_adapter(options.lora.expanduser(), header)
+        files = [*files, options.lora.expanduser()]
+    try_first = try_first or options.lora is not None
+    return LlamaCppModel(spec, header, files, _config(spec, header, options), try_first=try_first)
 
 
 def _check_is_model(header: GgufHeader) -> None:
@@ -128,13 +136,27 @@ def _check_is_model(header: GgufHeader) -> None:
     if not header.architecture:
         raise ModelFileError(f"{header.path} names no architecture, so that it cannot be a model; download it again")
     if kind == "adapter":
-        raise ModelFileError(f"{header.path} is a LoRA adapter and no model: merge it into its base model first")
+        raise ModelFileError(
+            f"{header.path} is a LoRA adapter and no model: name the base, and the adapter as its option "
+            f"lora={header.path}"
+        )
     if kind == "mmproj" or header.architecture == "clip":
         raise ModelFileError(
             f"{header.path} is the image encoder of a model: name the file of the language model itself"
         )
     if not header.tensors:
         raise ModelFileError(f"{header.path} holds no weights, only a vocabulary: name the file of the model itself")
+
+
+def _check_is_adapter(path: Path, base: GgufHeader) -> None:
+    header = read_header(path)
+    if header.text("general.type") != "adapter" or header.text("adapter.type") != "lora":
+        raise ModelFileError(f"{path} is no LoRA adapter: the option lora takes what --to gguf-lora wrote")
+    if header.architecture != base.architecture:
+        raise ModelFileError(
+            f"{path} is an adapter for models of the architecture {header.architecture}, and {base.path} is of "
+            f"{base.architecture}"
+        )
 
 
 def _config(spec: ModelSpec, header: GgufHeader, options: GgufOptions) -> ServerConfig:
@@ -152,4 +174,5 @@ def _config(spec: ModelSpec, header: GgufHeader, options: GgufOptions) -> Server
         threads=options.threads or settings.threads(),
         gpu_layers=options.gpu_layers,
         flash_attention=options.flash_attention,
+        lora=options.lora.expanduser() if options.lora is not None else None,
     )

@@ -62,7 +62,7 @@ class LlamaCppModel:
     Args:
         spec: the spec it was named by.
         header: what its file says of itself.
-        files: the file; all parts of a split model, the first one first.
+        files: the file; all parts of a split model, the first one first; then that of an adapter.
         config: how to run it.
         try_first: load it in a process of its own before it is loaded here for the first time.
     """

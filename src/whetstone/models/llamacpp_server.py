@@ -96,6 +96,7 @@ class ServerConfig:
         threads: worker threads.
         gpu_layers: layers on the GPU; None for as many as fit.
         flash_attention: None for on a GPU only.
+        lora: GGUF file of an adapter that is added to the model's weights while they compute.
     """
 
     path: Path
@@ -104,6 +105,7 @@ class ServerConfig:
     threads: int
     gpu_layers: int | None = None
     flash_attention: bool | None = None
+    lora: Path | None = None
 
     @property
     def concurrency(self) -> int:
@@ -126,6 +128,8 @@ def _parameters(library: Any, config: ServerConfig, api_key: str, verbosity: int
         )
     parameters = library.CommonParams()
     parameters.model.path = str(config.path)
+    if config.lora is not None:
+        parameters.lora_adapters = [library.CommonAdapterLoraInfo(str(config.lora), 1.0)]
     parameters.n_ctx = config.context * config.slots
     parameters.n_parallel = config.slots
     for threads in (parameters.cpuparams, parameters.cpuparams_batch):

@@ -58,7 +58,7 @@ def ensure_loads(config: ServerConfig, revision: str) -> None:
 
 def try_to_load(config: ServerConfig) -> None:
     """Load the file and generate one token, in a process of its own. Raises as `ensure_loads` does."""
-    fields = dataclasses.asdict(config) | {"path": str(config.path)}
+    fields = dataclasses.asdict(config) | {"path": str(config.path), "lora": str(config.lora) if config.lora else None}
     result = subprocess.run(
         # -P: the user's folder may hold a json.py.
         [sys.executable, "-P", "-m", __name__, json.dumps(fields)],
@@ -92,7 +92,8 @@ def _failure(config: ServerConfig, code: int, log: str) -> ModelError:
 def main(arguments: list[str]) -> int:
     """The child: 0 when the file loads and generates a token."""
     fields = json.loads(arguments[0])
-    config = ServerConfig(**{**fields, "path": Path(fields["path"])})
+    lora = Path(fields["lora"]) if fields["lora"] else None
+    config = ServerConfig(**{**fields, "path": Path(fields["path"]), "lora": lora})
     try:
         server = LlamaServer(config, _LOG_WARNINGS)
         server.post("/completion", {"prompt": "a", "n_predict": 1})

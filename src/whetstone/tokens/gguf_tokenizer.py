@@ -8,6 +8,7 @@ splitting patterns are those of the models' own tokenizer.json files.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -59,6 +60,33 @@ _RULES: Mapping[str, _Rule] = {
     "tekken": _Rule(_TEKKEN, whole_words=True),
     "gpt-4o": _Rule(_GPT4O, whole_words=True),
 }
+
+
+def splitting_rule(engine: Any) -> str | None:
+    """The name that GGUF files have for the rule by which a byte-level tokenizer splits text; None where none is known.
+
+    Args:
+        engine: a `tokenizers.Tokenizer`.
+    """
+    state = json.loads(engine.to_str())
+    splitter = state["pre_tokenizer"] or {}
+    steps = splitter["pretokenizers"] if splitter.get("type") == "Sequence" else [splitter]
+    kinds = [step.get("type") for step in steps]
+    if kinds not in (["ByteLevel"], ["Digits", "ByteLevel"], ["Split", "ByteLevel"]):
+        return None
+    first, last = steps[0], steps[-1]
+    pattern = first.get("pattern", {}).get("Regex") if kinds[0] == "Split" else None
+    normalizer = state["normalizer"]
+    if (
+        last.get("add_prefix_space")
+        or bool(last.get("use_regex", True)) != (kinds[0] != "Split")
+        or (kinds[0] == "Split" and (first.get("behavior") != "Isolated" or first.get("invert")))
+        or (kinds[0] == "Digits" and not first.get("individual_digits"))
+        or normalizer not in (None, {"type": "NFC"})
+    ):
+        return None
+    wanted = _Rule(pattern, kinds[0] == "Digits", bool(state["model"].get("ignore_merges")), normalizer is not None)
+    return next((name for name, rule in _RULES.items() if rule == wanted), None)
 
 
 def byte_level_tokenizer(header: GgufHeader) -> tuple[Any, dict[str, str]]:

@@ -1,0 +1,68 @@
+"""An export onto the Hugging Face hub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from whetstone.errors import LoginError, ModelConnectionError, UsageError, WhetstoneError
+
+
+def check_name(name: str) -> None:
+    """Refuse what cannot be a model's name on the hub, before the work is done.
+
+    Raises:
+        UsageError: it is none.
+    """
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        name = ""
+    if name.count("/") != 1:
+        raise UsageError("On the hub a model is named owner/name, in letters, digits, dots, - and _")
+
+
+def push(folder: Path, name: str, *, private: bool = True) -> str:
+    """Upload an export as it is; its address.
+
+    Args:
+        folder: what `whet tune export` wrote.
+        name: owner/name; made if there is none.
+        private: whether a new one is seen by its owner only.
+
+    Raises:
+        UsageError: no name for a model.
+        LoginError: the hub refuses the login.
+        ModelConnectionError: it cannot be reached, or broke off.
+    """
+    from huggingface_hub import HfApi
+
+    check_name(name)
+    api = HfApi()
+    try:
+        address = api.create_repo(name, repo_type="model", private=private, exist_ok=True)
+        api.upload_folder(
+            repo_id=name,
+            repo_type="model",
+            folder_path=folder,
+            commit_message="Upload a model exported with whet tune export",
+        )
+    except Exception as error:
+        raise _sentence(error, folder, name) from error
+    return str(address)
+
+
+def _sentence(error: Exception, folder: Path, name: str) -> WhetstoneError:
+    from huggingface_hub import constants, errors
+
+    kept = f"{folder} is complete, so push it again later"
+    refused = isinstance(error, errors.HfHubHTTPError) and error.response is not None
+    if isinstance(error, errors.LocalTokenNotFoundError) or (
+        refused and getattr(error, "response").status_code in (401, 403)  # noqa: B009 - narrowed above
+    ):
+        return LoginError(f"{name}: the hub refused the login; set HF_TOKEN to a token that may write there; {kept}")
+    lines = str(error).strip().splitlines()
+    reason = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else lines[0] if lines else type(error).__name__
+    return ModelConnectionError(f"{name} was not uploaded ({reason}); {kept}")
