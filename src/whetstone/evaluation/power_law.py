@@ -5,9 +5,10 @@ scaling is predictable, empirically"; Viering & Loog 2023, "The shape of learnin
 that anybody can afford the three numbers are not well known, and the interval says so: it is over other test items,
 and over how far the sizes themselves lie off the curve.
 
-Tried on made-up curves with four sizes and 250 items (100 trials each, exponents 0.2 to 0.5, floors from none to all of
-the error, training noise of 0 to 5 %), the 95 % interval held the true gain in 85 to 98 trials: least often where there
-is no floor, because a floor is fitted all the same, and less is promised than comes.
+Tried on made-up curves with four sizes and 250 items (80 trials each; exponents 0.2 to 0.5, floors from none to all of
+the error, training noise of 2 and 3 %), the 95 % interval held the true gain in 86 to 100 % of the trials: least often
+where there is no floor, because a floor is fitted all the same, and less is promised than comes. Where nothing falls, 1
+to 8 % were told a gain or a loss.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import numpy as np
 from whetstone.evaluation.intervals import LEVEL, Floats, Interval
 
 FEWEST = 3  # sizes
-_FITTED = 3  # values of the law
+_LINE = 2  # values of a straight line
 # Floors that are tried, as shares of the smallest error: above these, what is left to gain is too little to be fitted.
 _FLOORS = np.arange(0, 0.96, 0.05)
 
@@ -74,11 +75,7 @@ def gain_of_more(sizes: Sequence[int], errors: Floats, factor: float = 2.0, seed
     rows = np.asarray(sizes, dtype=np.float64)
     errors = np.maximum(errors, 1e-12)
     measured = _fit(rows, errors[:1])
-    # Deviations of the sizes from the curve, in the logarithm, made as large as the number of fitted values asks for.
-    off = np.log(errors[0]) - np.log(_at(measured, rows)[0])
-    off *= np.sqrt(len(rows) / max(1, len(rows) - _FITTED))
-    signs = np.random.default_rng(seed).choice((-1.0, 1.0), size=(len(errors) - 1, len(rows)))
-    drawn = _fit(rows, errors[1:] * np.exp(signs * off))
+    drawn = _fit(rows, errors[1:] * np.exp(_deviations(rows, errors[0], len(errors) - 1, seed)))
     ends = np.array([rows[-1], factor * rows[-1]])
     gains = -np.diff(_at(drawn, ends), axis=1)[:, 0]
     tail = 50 * (1 - LEVEL)
@@ -90,6 +87,20 @@ def gain_of_more(sizes: Sequence[int], errors: Floats, factor: float = 2.0, seed
         round(ends[1]),
         Interval(float(now - then), float(low), float(high)),
     )
+
+
+def _deviations(rows: Floats, errors: Floats, draws: int, seed: int) -> Floats:
+    """How far other training runs might have lain off the curve, in the logarithm, shape (draws, sizes).
+
+    As far as these sizes lie off a straight line (with a floor fitted as well, nothing would be left to see), and with
+    the tails of Student's t, since two or three degrees of freedom say little about a spread.
+    """
+    x, y = np.log(rows), np.log(errors)
+    freedom = len(rows) - _LINE
+    spread = np.sqrt(np.square(y - np.polyval(np.polyfit(x, y, 1), x)).sum() / freedom)
+    random = np.random.default_rng(seed)
+    wider = np.sqrt(freedom / random.chisquare(freedom, size=(draws, 1)))
+    return np.asarray(spread * wider * random.normal(size=(draws, len(rows))))
 
 
 def _fit(rows: Floats, errors: Floats) -> Floats:
