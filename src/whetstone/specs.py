@@ -27,7 +27,7 @@ class ModelSpec:
     def __str__(self) -> str:
         name = f":{self.name}" if self.name else ""
         revision = f"@{self.revision}" if self.revision else ""
-        options = f"?{urlencode(sorted(self.options.items()), safe='/:,.')}" if self.options else ""
+        options = f"?{urlencode(sorted(self.options.items()), safe='/:,.@')}" if self.options else ""
         return f"{self.provider}{name}{revision}{options}"
 
     @property

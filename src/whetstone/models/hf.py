@@ -13,9 +13,11 @@ from whetstone.errors import (
     MissingPackageError,
     UsageError,
 )
+from whetstone.models.hf_adapter import check_adapter
 from whetstone.models.hf_load import HfOptions, Source, check_folder, require_packages
 from whetstone.models.hf_model import HfModel
 from whetstone.models.spec import Listing, ModelSpec
+from whetstone.storage.revisions import find_adapter
 from whetstone.tokens.embedded import embedded_weights
 from whetstone.tokens.hub import hub_folder
 
@@ -46,18 +48,7 @@ class HfProvider:
             LoginError: the hub asks for a login.
             ModelConnectionError: the model is not in the cache and the hub cannot be reached.
         """
-        options = spec.read_options(HfOptions)
-        name = spec.name
-        if not name:
-            raise UsageError("hf: needs a model: hf:./folder, hf:organisation/name, hf:./model.gguf or hf:smollm2")
-        require_packages(f"{spec}")
-        folder, revision = locate(name, spec.revision)
-        check_folder(folder)
-        if options.adapter is not None:
-            from whetstone.models.hf_adapter import check_adapter
-
-            check_adapter(options.adapter, name)
-        return HfModel(Source(str(spec), name, folder, revision, options))
+        return HfModel(find_source(spec))
 
     def listing(self) -> Iterator[Listing]:
         """The embedded model and what the hub's cache holds."""
@@ -73,6 +64,25 @@ class HfProvider:
             yield Listing(f"hf:{EMBEDDED}", False, str(error))
         yield from _cached_models()
         yield Listing("hf:NAME", True, "a folder with safetensors, a .gguf file, or a model on the hub")
+
+
+def find_source(spec: ModelSpec) -> Source:
+    """Where the files of an `hf:` spec are and how they are to be loaded. Reads no weights.
+
+    Raises:
+        the errors of `HfProvider.load`.
+    """
+    options = spec.read_options(HfOptions)
+    name = spec.name
+    if not name:
+        raise UsageError("hf: needs a model: hf:./folder, hf:organisation/name, hf:./model.gguf or hf:smollm2")
+    require_packages(f"{spec}")
+    adapter = find_adapter(options.adapter) if options.adapter is not None else None
+    folder, revision = locate(name, spec.revision)
+    check_folder(folder)
+    if adapter is not None:
+        check_adapter(adapter, name, folder)
+    return Source(str(spec), name, folder, revision, options, adapter)
 
 
 def locate(name: str, revision: str) -> tuple[Path, str]:

@@ -38,7 +38,11 @@ class HfOptions(BaseModel):
         description="keep the weights in 4 or 8 bits through bitsandbytes, to save memory; made for GPUs: on a CPU it "
         "works, and is up to ten times slower than float32",
     )
-    adapter: Path | None = Field(None, description="folder of a PEFT adapter (safetensors) to apply to the model")
+    adapter: str | None = Field(
+        None,
+        description="a PEFT adapter (safetensors) to apply to the model: its folder, or a tuning run's best revision "
+        "(RUN or RUN@best), its last (RUN@last), or that of a step (RUN@120)",
+    )
     batch_tokens: int = Field(
         8192,
         ge=1,
@@ -58,6 +62,7 @@ class Source:
         folder: config.json, safetensors and tokenizer.
         revision: what pins the files; "" when only their content does.
         options: how to load them.
+        adapter: the folder that `options.adapter` stands for.
     """
 
     spec: str
@@ -65,6 +70,7 @@ class Source:
     folder: Path
     revision: str
     options: HfOptions
+    adapter: Path | None = None
 
 
 def require_packages(purpose: str) -> None:
@@ -136,12 +142,12 @@ def load_weights(source: Source) -> Any:
         dtype = _dtype(options.dtype, config, device)
         extra: dict[str, Any] = {} if device.type == "cpu" else {"device_map": {"": device}}
         if options.quantize:
-            extra = {"device_map": {"": device}, "quantization_config": _quantization(options.quantize, dtype)}
+            extra = {"device_map": {"": device}, "quantization_config": quantization(options.quantize, dtype)}
         model = from_folder(model_class, folder, config=config, dtype=dtype, **extra)
-        if options.adapter is not None:
+        if source.adapter is not None:
             from whetstone.models.hf_adapter import apply_adapter
 
-            model = apply_adapter(model, options.adapter, source.name, merge=options.quantize is None)
+            model = apply_adapter(model, source.adapter, source.name, merge=options.quantize is None)
     return model.eval()
 
 
@@ -253,7 +259,12 @@ def _dtype(name: str, config: Any, device: Any) -> Any:
     return torch.float32 if device.type == "cpu" else config.dtype or torch.bfloat16
 
 
-def _quantization(kind: str, dtype: Any) -> Any:
+def quantization(kind: str, dtype: Any) -> Any:
+    """How bitsandbytes is to keep weights: "nf4" (with double quantisation) or "int8".
+
+    Args:
+        dtype: what 4-bit weights are computed in.
+    """
     from transformers import BitsAndBytesConfig
 
     if kind == "int8":

@@ -13,6 +13,7 @@ import numpy as np
 
 from whetstone.errors import ContextTooLongError, ModelError, RequestRefusedError, UsageError
 from whetstone.models.base import NextToken
+from whetstone.models.hf_adapter import adapter_digest
 from whetstone.models.hf_batch import Batch, DecoderBatch, EncoderDecoderBatch, RecurrentBatch
 from whetstone.models.hf_cache import Prefix, keeps_every_token
 from whetstone.models.hf_generate import Row, advance, plan, shared_prefix
@@ -59,8 +60,8 @@ class HfModel:
     def identity(self) -> ModelIdentity:
         source = self._source
         revision = source.revision or content_digest(source.folder)
-        if source.options.adapter is not None:
-            revision += f"+{content_digest(source.options.adapter)}"
+        if source.adapter is not None:
+            revision += f"+{adapter_digest(source.adapter)}"
         template = self._tokenizer.template
         return ModelIdentity(
             spec=source.spec,

@@ -10,18 +10,15 @@
         resume/        optimizer, schedule and random state: safetensors and JSON
         revision.json  what the revision is worth
 
-A revision is written into a temporary folder beside its place and renamed when all of it is on the disk.
+`revision_files` writes revisions; this reads them.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import os
 import re
-import secrets
-import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,10 +26,11 @@ from typing import Any
 from whetstone import settings
 from whetstone.errors import StorageError, UsageError
 from whetstone.registry import unknown_name
-from whetstone.storage.files import storage_error, write_atomically
+from whetstone.storage.files import storage_error
+from whetstone.storage.journal import read_journal
 
 ADAPTER_CONFIG = "adapter_config.json"
-_FACTS = "revision.json"
+REVISION_FACTS = "revision.json"
 _STEP = re.compile(r"step-(\d+)")
 
 
@@ -49,6 +47,7 @@ class Revision:
         metric: the task's own error on validation items, lower is better; None where it was not measured.
         metric_name: what the metric is.
         base: spec of the model that it was trained on, without adapter.
+        base_weights: what tells that model's weights from others; "" where it is not known.
     """
 
     run: str
@@ -59,6 +58,7 @@ class Revision:
     metric: float | None
     metric_name: str | None
     base: str
+    base_weights: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """As JSON-ready values, without the folder, which may move."""
@@ -70,6 +70,7 @@ class Revision:
             "metric": self.metric,
             "metric_name": self.metric_name,
             "base": self.base,
+            "base_weights": self.base_weights,
         }
 
 
@@ -107,7 +108,7 @@ def revisions(folder: Path) -> list[Revision]:
     found = [
         read_revision(path)
         for path in (folder / "revisions").glob("step-*")
-        if _STEP.fullmatch(path.name) and (path / _FACTS).is_file()
+        if _STEP.fullmatch(path.name) and (path / REVISION_FACTS).is_file()
     ]
     return sorted(found, key=lambda revision: revision.step)
 
@@ -118,7 +119,7 @@ def read_revision(folder: Path) -> Revision:
     Raises:
         StorageError: they are missing or damaged.
     """
-    path = folder / _FACTS
+    path = folder / REVISION_FACTS
     try:
         facts: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return Revision(
@@ -130,6 +131,7 @@ def read_revision(folder: Path) -> Revision:
             metric=_number(facts["metric"]),
             metric_name=facts["metric_name"],
             base=str(facts["base"]),
+            base_weights=str(facts.get("base_weights", "")),
         )
     except OSError as error:
         raise storage_error(path, error) from error
@@ -145,11 +147,29 @@ def best(found: Sequence[Revision]) -> Revision:
     """
     if not found:
         raise UsageError("The run has no revision yet; let it run until its first validation")
-    for measured in (lambda r: r.metric, lambda r: r.validation_loss):
-        having = [(measured(r), r.step, r) for r in found if measured(r) is not None]
-        if having:
-            return min(having, key=lambda entry: entry[:2])[2]
+    for worth in ({r.step: r.metric for r in found}, {r.step: r.validation_loss for r in found}):
+        measured = [(value, step) for step, value in worth.items() if value is not None]
+        if measured:
+            _, step = min(measured)
+            return next(r for r in found if r.step == step)
     return found[-1]
+
+
+def history(folder: Path) -> list[dict[str, Any]]:
+    """A run's journal as if nothing had ever stopped it: what was done again after a stop is there once.
+
+    Args:
+        folder: the run's folder.
+
+    Raises:
+        StorageError: the journal is damaged.
+    """
+    lines: list[dict[str, Any]] = []
+    for line in read_journal(folder / "journal.jsonl"):
+        if line.get("kind") == "note" and line.get("resumed"):
+            lines = [entry for entry in lines if entry.get("step", 0) <= line["step"] and entry["kind"] != "end"]
+        lines.append(line)
+    return lines
 
 
 def find_adapter(text: str) -> Path:
@@ -197,100 +217,6 @@ def find_revision(name: str, which: str = "best") -> Revision:
 def revision_folder(folder: Path, step: int) -> Path:
     """Where a run's revision of a step is, or will be."""
     return folder / "revisions" / f"step-{step:06d}"
-
-
-def write_revision(revision: Revision, fill: Callable[[Path], None]) -> None:
-    """Write a revision into its folder: complete, or not at all.
-
-    Args:
-        revision: its facts; `revision_folder` says where it belongs.
-        fill: writes all files but the facts into the folder that it is given.
-
-    Raises:
-        StorageError: the disk is full, or refuses. What was there before is whole.
-    """
-    place, parent = revision.folder, revision.folder.parent
-    temporary = parent / f".{place.name}.{os.getpid()}-{secrets.token_hex(4)}"
-    try:
-        clear_unfinished(parent.parent)
-        temporary.mkdir(parents=True)
-        fill(temporary)
-        (temporary / _FACTS).write_text(json.dumps(revision.to_json(), indent=1) + "\n", encoding="utf-8")
-        _force_to_disk(temporary)
-        if place.exists():  # the same step again, after the run went back to an earlier revision
-            _remove(place)
-        os.replace(temporary, place)
-        _force_folder(parent)
-    except OSError as error:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise StorageError(
-            f"{place}: {error.strerror or error}; this checkpoint was not written, and the earlier ones are whole"
-        ) from error
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
-
-
-def note_worth(revision: Revision) -> None:
-    """Put measurements beside a revision that was written without them.
-
-    Raises:
-        StorageError: the disk refuses.
-    """
-    write_atomically(revision.folder / _FACTS, json.dumps(revision.to_json(), indent=1) + "\n")
-
-
-def clear_unfinished(folder: Path) -> None:
-    """Remove what killed writers left behind in a run's folder."""
-    for path in (folder / "revisions").glob(".step-*"):
-        shutil.rmtree(path, ignore_errors=True)
-
-
-def rotate(folder: Path, keep: int) -> list[Revision]:
-    """Keep the newest measured revisions, the best, and the last, which a resumed run needs; remove the others.
-
-    Args:
-        folder: the run's folder.
-        keep: how many of the newest.
-
-    Returns:
-        What was removed.
-    """
-    found = revisions(folder)
-    if not found:
-        return []
-    measured = [r for r in found if r.validation_loss is not None or r.metric is not None] or found
-    kept = {revision.step for revision in (*measured[-keep:], best(found), found[-1])}
-    removed = [revision for revision in found if revision.step not in kept]
-    for revision in removed:
-        _remove(revision.folder)
-    return removed
-
-
-def _remove(folder: Path) -> None:
-    """Remove a revision; first under another name, since a half-removed folder must not look like one."""
-    gone = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
-    os.replace(folder, gone)
-    shutil.rmtree(gone, ignore_errors=True)
-
-
-def _force_to_disk(folder: Path) -> None:
-    for path in sorted(folder.rglob("*")):
-        if path.is_file():
-            with open(path, "rb") as file:
-                os.fsync(file.fileno())
-    for path in (*(p for p in folder.rglob("*") if p.is_dir()), folder):
-        _force_folder(path)
-
-
-def _force_folder(path: Path) -> None:
-    if os.name != "posix":  # Windows has no handle of a folder to force
-        return
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _number(value: object) -> float | None:

@@ -1,0 +1,149 @@
+"""What the parts of a run share: what it trains on, where it is kept, and how good it was when last looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+
+from whetstone.errors import ModelError
+from whetstone.tuning.batches import BatchOrder
+from whetstone.tuning.collator import Collator
+from whetstone.tuning.config import TuneConfig
+from whetstone.tuning.load import Base
+from whetstone.tuning.objective import Objective
+from whetstone.tuning.rows import TuneRow
+from whetstone.tuning.run_log import Interrupts, RunLog
+
+Ended = Literal["done", "early", "stopped", "interrupted"]
+
+# Of the time between two validations, what one may take at most: a forward pass costs a third of a training step.
+_VALIDATION_SHARE = 0.1
+_FEWEST_VALIDATED = 64
+
+
+class Metric(Protocol):
+    """The task's own error on some validation items, lower is better."""
+
+    @property
+    def name(self) -> str:
+        """What it is, in a report's words."""
+
+    def __call__(self, model: Any) -> Mapping[str, float]:
+        """`metric`, and the ends `low` and `high` of its 95 % interval; no `metric` where it cannot be told."""
+
+
+@dataclass(frozen=True)
+class Worth:
+    """What a validation found.
+
+    Attributes:
+        step: behind which it was.
+        loss: per token that is learned.
+        metric: the task's own error.
+    """
+
+    step: int
+    loss: float | None
+    metric: float | None
+
+    @property
+    def value(self) -> float | None:
+        """What revisions are compared by."""
+        return self.loss if self.metric is None else self.metric
+
+
+@dataclass
+class Job:
+    """A run in progress.
+
+    Attributes:
+        config: as asked for.
+        base: what is tuned.
+        base_spec: its spec as revisions name it, with how it is quantised.
+        base_weights: what tells its weights from others.
+        folder: the run's.
+        rows: to learn from.
+        validation: rows that are validated on; no more than that a validation takes a tenth of the time.
+        order: of the training rows.
+        collator: makes tensors of them.
+        objective: what is minimised.
+        log: the journal and who watches.
+        interrupts: Ctrl-C.
+        metric: the task's own error.
+        probe: measures what was forgotten: given the model, and whether it is as the base; JSON-ready values.
+        eval_every: steps between validations.
+        total_steps: of the whole run.
+        worths: what validations found so far, by step.
+        ended: why the run is over: "done", "early", "stopped", "interrupted"; None while it goes on.
+        step_tokens: of the step that was computed last, over all processes, padding not included.
+        step_seconds: that it took.
+        lost: seconds of this session that went into validations, probes and checkpoints.
+    """
+
+    config: TuneConfig
+    base: Base
+    base_spec: str
+    base_weights: str
+    folder: Path
+    rows: Sequence[TuneRow]
+    validation: Sequence[TuneRow]
+    order: BatchOrder
+    collator: Collator
+    objective: Objective
+    log: RunLog
+    interrupts: Interrupts
+    metric: Metric | None
+    probe: Callable[[Any], Mapping[str, Any]] | None
+    eval_every: int
+    total_steps: int
+    worths: dict[int, Worth] = field(default_factory=dict)
+    ended: Ended | None = None
+    step_tokens: int = 0
+    step_seconds: float = 0.0
+    lost: float = 0.0
+
+    def halve(self, step: int) -> None:
+        """Compute half as many tokens at a time, which changes nothing of what is learned.
+
+        Raises:
+            ModelError: no row is short enough for that to help.
+        """
+        now = self.order.micro_batch_tokens
+        longest = int(np.asarray(self.order.lengths).reshape(len(self.rows), -1).sum(axis=1).max())
+        if now // 2 < min(longest, 16) or now <= longest:
+            raise ModelError(
+                f"step {step}: the memory is full with a single row of {longest} tokens; set gradient_checkpointing: "
+                "true, a lower max_length, or method: qlora"
+            )
+        self.order = replace(self.order, micro_batch_tokens=now // 2)
+
+    def no_better_since(self) -> int:
+        """Validations since the best one."""
+        found = [worth for worth in self.worths.values() if worth.value is not None]
+        if not found:
+            return 0
+        best = min(found, key=lambda worth: (worth.value, worth.step))
+        return sum(worth.step > best.step for worth in found)
+
+
+def step_seed(seed: int, step: int, process: int) -> int:
+    """The seed of a step's dropout."""
+    return int(np.random.SeedSequence([seed, step, process]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def validation_rows(rows: Sequence[TuneRow], eval_every: int, batch_size: int, seed: int) -> Sequence[TuneRow]:
+    """The rows that every validation of a run is made on: all, or a fixed sample where they would take too long."""
+    most = max(_FEWEST_VALIDATED, int(3 * _VALIDATION_SHARE * eval_every * batch_size))
+    if len(rows) <= most:
+        return rows
+    chosen = np.random.default_rng(seed).choice(len(rows), most, replace=False)
+    return [rows[int(number)] for number in np.sort(chosen)]
+
+
+def steps_between_validations(config: TuneConfig, total_steps: int) -> int:
+    """About ten in a run, where the configuration does not say."""
+    return max(1, round(total_steps / 10)) if config.eval_steps == "auto" else config.eval_steps
