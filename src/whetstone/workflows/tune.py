@@ -2,19 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from whetstone.evaluation.techniques.tuned_model import Asked, keep_asked
+from whetstone.storage.revisions import history, run_folder
+from whetstone.tokens.parity import Check
+from whetstone.tokens.sources import load_tokenizer
 from whetstone.tuning.config import TuneConfig
+from whetstone.tuning.findings import Evidence, Finding, diagnose, row_facts
 from whetstone.tuning.rows import TuneData
+from whetstone.tuning.tradeoff import Tradeoff, tradeoff
+from whetstone.workflows.parity import check_parity
+from whetstone.workflows.tune_metric import task_metric
 
 if TYPE_CHECKING:
-    from whetstone.tuning.plan import Plan
-    from whetstone.tuning.probe import ProbeResult
+    from whetstone.tokens.tokenizer import Tokenizer
+    from whetstone.tuning.load import Base
+    from whetstone.tuning.plan import Actual, Plan
     from whetstone.tuning.train import TuneOutcome, Watcher
 
 Progress = Callable[[str, int, int], None]
+Event = Mapping[str, Any]
+
+# Where one of these fails, a model is trained on other tokens than it is asked with. The others are told.
+_STOPPING: frozenset[Check] = frozenset(
+    {"text", "ids", "bos", "generation prompt", "stop trained", "something trained"}
+)
+_LOOKED_AT = 2_000  # rows
+_QUANTILES = 21
 
 
 @dataclass(frozen=True)
@@ -43,30 +62,72 @@ class TuneReport:
     Attributes:
         prepared: what was known before.
         outcome: of the training itself.
-        probes: what the model could do besides the task, by step; step 0 is the base.
-        remarks: what to make of it all, a sentence each.
+        actual: what it took, beside the plan; None where no step was done.
+        tradeoff: what was learned against what was forgotten, by revision.
+        findings: what is to blame, where tuning did not make the model better.
+        remarks: what to make of it all, a sentence each; those of `tradeoff` and `findings` included.
     """
 
     prepared: Prepared
     outcome: TuneOutcome
-    probes: tuple[tuple[int, ProbeResult], ...]
+    actual: Actual | None
+    tradeoff: Tradeoff
+    findings: tuple[Finding, ...]
     remarks: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
         """As JSON-ready values."""
-        raise NotImplementedError
+        outcome = self.outcome
+        return {
+            "run": outcome.run,
+            "folder": str(outcome.folder),
+            "base": self.prepared.config.base,
+            "ended": outcome.ended,
+            "steps": outcome.steps,
+            "total_steps": outcome.total_steps,
+            "tokens": outcome.tokens,
+            "seconds": outcome.seconds,
+            "tokens_per_second": outcome.tokens_per_second,
+            "revisions": [revision.to_json() for revision in outcome.revisions],
+            "best": outcome.best.to_json() if outcome.revisions else None,
+            "plan": self.prepared.plan.to_json(),
+            "checks": list(self.prepared.checks),
+            "actual": None if self.actual is None else vars(self.actual),
+            "tradeoff": self.tradeoff.to_json(),
+            "findings": [finding.to_json() for finding in self.findings],
+            "remarks": list(self.remarks),
+        }
 
 
 def prepare(config: TuneConfig, *, progress: Progress | None = None) -> Prepared:
     """Read the rows, check them, and plan the run. Loads no weights.
 
     Args:
-        progress: told `(what, done, total)`.
+        progress: told `(what, done, total)`; the total is 0 where it is not known.
 
     Raises:
         UsageError, DataError: the configuration or the data cannot be used.
+        MissingPackageError: tuning needs a package that is not installed.
+        ModelFileError: the base's files are not what they should be.
     """
-    raise NotImplementedError
+    from whetstone.tuning.data import load_data
+    from whetstone.tuning.load import require_tuning
+    from whetstone.tuning.replay import with_replay
+
+    require_tuning()
+    base, tokenizer = _base(config)
+    parts = {"encoder_decoder": base.encoder_decoder, "progress": progress}
+    data = load_data(config, tokenizer, **parts)
+    data = with_replay(data, config, tokenizer, **parts)
+    checks, ok = _template_check(base, tokenizer, progress) if data.chats else ((), True)
+    return Prepared(config, data, plan_of(config, data), checks, ok)
+
+
+def plan_of(config: TuneConfig, data: TuneData) -> Plan:
+    """What a run on these rows will take. Loads no weights."""
+    from whetstone.tuning.plan import make_plan
+
+    return make_plan(config, data, _base(config)[0])
 
 
 def run_tuning(
@@ -92,4 +153,170 @@ def run_tuning(
     Raises:
         UsageError, DataError, ModelError, StorageError: it cannot begin, or cannot go on; what was saved stays.
     """
-    raise NotImplementedError
+    from whetstone.tuning.train import tune
+
+    prepared = prepared or prepare(config, progress=progress)
+    data = prepared.data
+    beginning = _Beginning(prepared, watcher)
+    outcome = tune(config, data, metric=task_metric(config, data), watch=beginning, resume=resume, overwrite=overwrite)
+    events = history(outcome.folder)
+    found = tradeoff(events)
+    findings = () if improved(events) else tuple(_findings(prepared, events))
+    return TuneReport(
+        prepared,
+        outcome,
+        _settled(prepared, outcome),
+        found,
+        findings,
+        (
+            *_remarks(outcome, events),
+            *(f"{finding.sentence} {finding.advice}" for finding in findings),
+            *(found.sentences() if found.points else ()),
+        ),
+    )
+
+
+def improved(events: Sequence[Event]) -> bool | None:
+    """Whether the best revision's error lies below the base's, and beyond the interval of that.
+
+    Where the task has no error of its own, the loss is compared.
+
+    Args:
+        events: a run's journal.
+
+    Returns:
+        None where the base was not measured, or nothing since.
+    """
+    by_step = {int(event["step"]): event for event in events if event.get("kind") == "validation"}
+    base, others = by_step.get(0), [event for step, event in by_step.items() if step > 0]
+    if base is None:
+        return None
+    key = "metric" if base.get("metric") is not None else "loss"
+    values = [event[key] for event in others if event.get(key) is not None]
+    if not values or base.get(key) is None:
+        return None
+    return bool(min(values) < (base.get("low", base[key]) if key == "metric" else base[key]))
+
+
+class _Beginning:
+    """Keeps beside a run, as soon as it has begun, how its rows ask and what was planned; tells the watcher the rest.
+
+    Not earlier: until then the run of this name may be another one, and refused.
+    """
+
+    def __init__(self, prepared: Prepared, watcher: Watcher | None) -> None:
+        self._prepared, self._watcher = prepared, watcher
+        self._begun = False
+
+    def told(self, event: Event) -> None:
+        if not self._begun:
+            self._keep()
+            self._begun = True
+        if self._watcher is not None:
+            self._watcher.told(event)
+
+    def stopped(self) -> bool:
+        return self._watcher is not None and self._watcher.stopped()
+
+    def _keep(self) -> None:
+        from whetstone.tuning.plan import read_plan, write_plan
+
+        config, data = self._prepared.config, self._prepared.data
+        folder, problem = run_folder(config.run), data.problem
+        if problem is None:
+            keep_asked(folder, Asked(), None)
+        else:
+            numbers = [float(case.expected) for case in problem.train] if problem.kind == "number" else []
+            shares = np.quantile(numbers, np.linspace(0, 1, _QUANTILES)) if numbers else np.empty(0)
+            asked = Asked(problem.kind, data.form, config.question, tuple(shares.tolist()))
+            keep_asked(folder, asked, problem.train)
+        if not read_plan(folder):
+            write_plan(folder, self._prepared.plan)
+
+
+def _base(config: TuneConfig) -> tuple[Base, Tokenizer]:
+    from whetstone.tuning.load import find_base
+
+    base = find_base(config.base)
+    return base, load_tokenizer(str(base.source.folder))
+
+
+def _template_check(base: Base, tokenizer: Tokenizer, progress: Progress | None) -> tuple[tuple[str, ...], bool]:
+    """What the template check found, in words, and whether it passed."""
+    if not tokenizer.template:
+        return (), True
+    if progress is not None:
+        progress("checking the chat template", 0, 0)
+    found = list(check_parity(str(base.source.folder)))
+    bad = [finding for finding in found if not finding.good]
+    if not bad:
+        return (f"the chat template holds in {len(found)} checks: training and use make the same tokens",), True
+    told = dict.fromkeys(f"template check, {one.check} ({one.path}): {one.detail}" for one in bad)
+    return tuple(told), not any(one.check in _STOPPING for one in bad)
+
+
+def _settled(prepared: Prepared, outcome: TuneOutcome) -> Actual | None:
+    """What the run took, kept beside its plan."""
+    from whetstone.tuning.plan import settle
+    from whetstone.tuning.processes import process_number
+
+    if process_number() != 0:
+        return None
+    events = history(outcome.folder)
+    return settle(
+        outcome.folder,
+        prepared.plan,
+        seconds=sum(float(event["seconds"]) for event in events if event.get("kind") in _TIMED and "seconds" in event),
+        memory=outcome.memory or None,
+    )
+
+
+_TIMED = ("step", "validation", "probe")
+
+
+def _findings(prepared: Prepared, events: Sequence[Event]) -> list[Finding]:
+    """What is likely to blame for a run that made nothing better."""
+    config, data = prepared.config, prepared.data
+    _, tokenizer = _base(config)
+    problem = data.problem
+    number = problem is not None and problem.kind == "number"
+    # The end of an answer, and what templates write behind it.
+    ends = frozenset(token.id for token in tokenizer.added if token.special) | frozenset(tokenizer.encode("\n").ids)
+    return diagnose(
+        Evidence(
+            journal=events,
+            facts=row_facts(data.train[:_LOOKED_AT], ends),
+            epochs=config.num_train_epochs,
+            train_targets=[float(case.expected) for case in problem.train] if number and problem else (),
+            test_targets=[float(case.expected) for case in problem.test] if number and problem else (),
+        )
+    )
+
+
+def _remarks(outcome: TuneOutcome, events: Sequence[Event]) -> Iterator[str]:
+    """What the run came to, a sentence each."""
+    if not outcome.revisions:
+        yield f"{outcome.run} has no revision yet."
+        return
+    best = outcome.best
+    by_step = {int(event["step"]): event for event in events if event.get("kind") == "validation"}
+    base, now = by_step.get(0), by_step.get(best.step)
+    measured = now is not None and now.get("metric") is not None
+    key, name = ("metric", best.metric_name) if measured else ("loss", "validation loss")
+    if now is not None and now.get(key) is not None:
+        said = f"{outcome.run}@best is step {best.step:,} of {outcome.total_steps:,}: {name} {_with_ends(now, key)}"
+        if base is not None and base.get(key) is not None:
+            said += f"; the base has {_with_ends(base, key)}"
+        yield f"{said}."
+    verdict = improved(events)
+    if verdict is False:
+        yield "Tuning did not make the model better beyond doubt. What may be to blame:"
+    if outcome.ended == "early":
+        yield "It ended early, because validations got no better."
+
+
+def _with_ends(event: Event, key: str) -> str:
+    value = f"{event[key]:.4g}"
+    if key == "metric" and event.get("low") is not None and event.get("high") is not None:
+        value += f" (95 % interval {event['low']:.4g} to {event['high']:.4g})"
+    return value
