@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json as jsonlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,7 +17,9 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from whetstone.cli.tune_live import LiveTraining
     from whetstone.workflows.learning_curve import LearningCurve
+    from whetstone.workflows.tune import Prepared
 
 
 def curve(
@@ -46,29 +50,41 @@ def curve(
     """
     from rich.console import Console
 
+    from whetstone.cli.data_view import CurationProgress
     from whetstone.cli.output import as_json, write_result
-    from whetstone.cli.tester import print_report
+    from whetstone.cli.tester import TesterView, print_report
+    from whetstone.cli.tune_live import LiveTraining
+    from whetstone.cli.tune_train import read_settings
     from whetstone.tuning.config import read_config
     from whetstone.workflows.learning_curve import learning_curve
+    from whetstone.workflows.tune import prepare
 
     console = Console(stderr=json == "-")
-    settings = _settings(setting or [])
-    asked = read_config(config, {**settings, **({"data": data} if data else {})})
-    with _View(console) as view:
-        try:
-            with interrupts():
-                found = learning_curve(
-                    asked,
-                    shares=_shares(shares),
-                    how=how,
-                    watcher=view,
-                    answers=view,
-                    progress=view.preparing,
-                    beginning=view.beginning,
-                )
-        except KeyboardInterrupt:
-            console.print("\nStopped. What was trained and answered is kept: the same command goes on from here.")
-            raise typer.Exit(1) from None
+    asked = read_config(config, {**read_settings(setting or []), **({"data": jsonlib.dumps(data)} if data else {})})
+
+    @contextmanager
+    def watching(part: Prepared) -> Iterator[LiveTraining]:
+        console.print(f"{part.config.run}: {len(part.data.train):,} rows", markup=False, highlight=False)
+        with LiveTraining(console, part.plan) as live:
+            yield live
+
+    found: LearningCurve | None = None
+    try:
+        with interrupts():
+            with CurationProgress(Console(stderr=True)) as progress:
+                whole = prepare(asked, progress=progress)
+            found = learning_curve(
+                whole,
+                shares=_shares(shares),
+                how=how,
+                watching=watching,
+                answering=lambda problem: TesterView(problem, console, verbose=False),
+            )
+    except KeyboardInterrupt:
+        found = None
+    if found is None:
+        console.print("\nStopped. What was trained and answered is kept: the same command goes on from here.")
+        raise typer.Exit(1)
     print_report(found.report, console)
     _print_curve(found, console)
     if json is not None:
@@ -77,18 +93,6 @@ def curve(
         from whetstone.evaluation.html import render_html
 
         write_result(html, render_html(found.report))
-
-
-def _settings(written: list[str]) -> dict[str, str]:
-    from whetstone.errors import UsageError
-
-    settings = {}
-    for each in written:
-        key, equals, value = each.partition("=")
-        if not equals or not key:
-            raise UsageError(f"--set {each}: write KEY=VALUE, such as --set r=32")
-        settings[key.strip()] = value
-    return settings
 
 
 def _shares(written: str) -> list[Fraction]:
@@ -123,64 +127,3 @@ def _print_curve(curve: LearningCurve, console: Console) -> None:
     console.print()
     console.print(table)
     console.print(Text.assemble(("Learning curve  ", "bold green"), (curve.sentence, "bold")))
-
-
-class _View:
-    """One line that tells what is going on; validations stay."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._status: Any = None
-        self._run = ""
-        self._done = self._total = 0
-
-    def __enter__(self) -> _View:
-        from rich.status import Status
-
-        self._status = Status("", console=self._console)
-        self._status.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._status.stop()
-
-    def _tell(self, text: str) -> None:
-        from rich.text import Text
-
-        self._status.update(Text(text))
-
-    def beginning(self, run: str, rows: int) -> None:
-        """A run begins."""
-        self._run = run
-        self._console.print(f"{run}: {rows:,} rows", markup=False, highlight=False)
-
-    def told(self, event: Mapping[str, Any]) -> None:
-        """A line of a run's journal."""
-        if event.get("kind") == "step":
-            self._tell(f"{self._run}: step {event['step']:,}, loss {event.get('loss', float('nan')):.4f}")
-        elif event.get("kind") == "validation":
-            named = event.get("metric_name") or "loss"
-            value = event.get("metric") if event.get("metric") is not None else event.get("loss")
-            self._console.print(
-                f"{self._run}: step {event['step']:,}, validation {named} {value:.4g}", markup=False, highlight=False
-            )
-
-    def stopped(self) -> bool:
-        """Ctrl-C stops."""
-        return False
-
-    def preparing(self, what: str, done: int, total: int) -> None:
-        """Something is being read."""
-        self._tell(f"{what}: {done:,}/{total:,}" if total else f"{what}: {done:,}")
-
-    def start(self, label: str, total: int, already: int) -> None:
-        """A technique begins to answer."""
-        self._run, self._done, self._total = label, already, total
-
-    def item(self, case: Any, prediction: Any) -> None:
-        """An answer."""
-        self._done += 1
-        self._tell(f"{self._run}: {self._done:,}/{self._total:,} items")
-
-    def finish(self) -> None:
-        """A technique is through."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -18,10 +19,10 @@ from whetstone.evaluation.report import Report
 from whetstone.evaluation.run import RunStore
 from whetstone.evaluation.wording import metric_difference, metric_value
 from whetstone.models import ChatModel, load_model
-from whetstone.tuning.config import TuneConfig
+from whetstone.tuning.rows import PackedRows
 from whetstone.types import Problem
 from whetstone.workflows.compare import compare
-from whetstone.workflows.tune import Prepared, Progress, plan_of, prepare, run_tuning
+from whetstone.workflows.tune import Prepared, plan_of, run_tuning
 
 if TYPE_CHECKING:
     from whetstone.tuning.train import Watcher
@@ -77,37 +78,36 @@ class LearningCurve:
 
 
 def learning_curve(
-    config: TuneConfig,
+    whole: Prepared,
     *,
     shares: Sequence[Fraction] = SHARES,
     how: str = "",
-    watcher: Watcher | None = None,
-    answers: AnswersWatcher | None = None,
-    progress: Progress | None = None,
-    beginning: Callable[[str, int], None] | None = None,
+    watching: Callable[[Prepared], AbstractContextManager[Watcher | None]] = lambda _: nullcontext(),
+    answering: Callable[[Problem], AnswersWatcher | None] = lambda _: None,
     store: RunStore | None = None,
     load: Callable[[str], ChatModel] = load_model,
-) -> LearningCurve:
+) -> LearningCurve | None:
     """Tune on parts of the rows, each part within the next, and let every run answer the same test items.
 
     Every part is a run of its own, `RUN-1of8` and so on, and `RUN` itself for all rows. Killed at any instant and
     called again, this goes on where it was.
 
     Args:
+        whole: the run on all rows.
         shares: of the training rows.
         how: how the tuned models are asked, see `tuned`.
-        watcher: of the tuning runs.
-        answers: of the answers.
-        progress: told `(what, done, total)` while rows are read.
-        beginning: told the name of a run that begins, and its rows.
+        watching: gives somebody who looks on at a tuning run, while it goes on.
+        answering: gives somebody who follows the answers.
         store: where answers are kept.
         load: how a model spec becomes a model.
+
+    Returns:
+        None where who looks on stopped a run.
 
     Raises:
         UsageError: the data has no test items, or is too small to be divided.
     """
-    whole = prepare(config, progress=progress)
-    problem = whole.data.problem
+    config, problem = whole.config, whole.data.problem
     if problem is None or not len(problem.test):
         raise UsageError(
             f"{config.data}: a learning curve needs test items to judge by; take a problem with a target, or name the "
@@ -115,11 +115,9 @@ def learning_curve(
         )
     parts = _parts(whole, sorted(set(shares)))
     for part in parts:
-        if beginning is not None:
-            beginning(part.config.run, len(part.data.train))
-        run_tuning(part.config, prepared=part, watcher=watcher, progress=progress)
-        if watcher is not None and watcher.stopped():
-            raise KeyboardInterrupt
+        with watching(part) as watcher:
+            if not run_tuning(part.config, prepared=part, watcher=watcher).outcome.finished:
+                return None
     arms = [f"tuned:{part.config.run}@best" + (f":{how}" if how else "") for part in parts]
     report = compare(
         problem,
@@ -128,7 +126,7 @@ def learning_curve(
         question=config.question or None,
         seed=config.seed,
         store=store,
-        watcher=answers,
+        watcher=answering(problem),
         load=load,
     )
     return _curve(problem, parts, report, config.seed)
@@ -153,9 +151,8 @@ def _parts(whole: Prepared, shares: Sequence[Fraction]) -> list[Prepared]:
                 "shares away"
             )
         name = f"{share.numerator}of{share.denominator}"
-        part = replace(
-            data, train=[rows[index] for index in sorted(order[:count])], fingerprint=f"{data.fingerprint}-{name}"
-        )
+        chosen = PackedRows.of(rows[index] for index in sorted(order[:count]))
+        part = replace(data, train=chosen, fingerprint=f"{data.fingerprint}-{name}")
         own = config.model_copy(update={"run": f"{config.run[:70]}-{name}"})
         parts.append(replace(whole, config=own, data=part, plan=plan_of(own, part)))
     return parts
