@@ -19,7 +19,9 @@ from whetstone.models.token_tree import TokenTree
 from whetstone.numeric.grid import Grid, parse_grid
 from whetstone.numeric.scoring import number_trie, read_numbers
 from whetstone.numeric.trie import build_trie
+from whetstone.prompting.price import PricePrompt
 from whetstone.tokens.sources import load_tokenizer
+from whetstone.workflows.price import PricedItem, Pricer
 
 QUESTIONS = ["How much does this cost?\n\nA brass lamp\n\nPrice is $", "A wooden table with four legs. Price is $"]
 FAMILIES = ["llama-3.1", "phi-3", "qwen2", "starcoder2", "smollm2"]
@@ -149,6 +151,47 @@ def test_every_kind_of_model_gives_what_scoring_one_by_one_gives(tmp_path: Path,
     made.save(str(tmp_path / "tokenizer.json"))
     random_model(tmp_path, made.get_vocab_size(), kind)
     check(tmp_path, f"hf:{tmp_path}", parse_grid("0..99"))
+
+
+def as_t5_cuts() -> Any:
+    """A Unigram tokenizer as T5's: words begin with a mark for the blank before them, texts end in </s>."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+
+    made = Tokenizer(models.Unigram())
+    made.pre_tokenizer = pre_tokenizers.Metaspace()
+    made.decoder = decoders.Metaspace()
+    numbers = [str(number) for number in range(0, 1000, 7)]
+    made.train_from_iterator(
+        [*tiny_hf.SENTENCES, *numbers, *QUESTIONS],
+        trainers.UnigramTrainer(
+            vocab_size=260, special_tokens=["<pad>", "</s>", "<unk>"], unk_token="<unk>", show_progress=False,
+            initial_alphabet=list("0123456789.,$"),
+        ),
+    )  # fmt: skip
+    made.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+    return made
+
+
+@pytest.mark.parametrize("grid", ["0..299", "0.0..9.9", "998..1002"])
+def test_an_encoder_decoder_reads_the_prompt_to_its_end_and_begins_the_number_anew(tmp_path: Path, grid: str) -> None:
+    made = as_t5_cuts()
+    made.save(str(tmp_path / "tokenizer.json"))
+    random_model(tmp_path, made.get_vocab_size(), "t5")
+    model = load_model(f"hf:{tmp_path}")
+    asked = PricePrompt()
+    prompt = asked.ids(model, "A brass lamp").ids
+    assert prompt == made.encode(asked.text("A brass lamp")).ids
+    assert prompt[-1] == made.token_to_id("</s>")
+    # Behind a blank 129 is cut otherwise than behind the dollar sign: as a text of its own, it has the blank's mark.
+    assert made.encode("129").ids[:-1] != made.encode("$129").ids[1:-1]
+    trie = number_trie(model, parse_grid(grid), asked.label)
+    ((_, found),) = read_numbers(model, [prompt], trie)
+    expected = one_by_one(tmp_path, prompt, "", parse_grid(grid))
+    np.testing.assert_allclose(found.masses, expected, atol=1e-6, rtol=1e-4)
+    ((_, priced),) = [(one.index, one) for one in Pricer(model, grid=parse_grid(grid)).price(["A brass lamp"])]
+    assert isinstance(priced, PricedItem)
+    np.testing.assert_allclose(priced.distribution.masses, expected, atol=1e-6, rtol=1e-4)
+    model.close()
 
 
 @pytest.mark.parametrize("grid", ["0.00..2.50", "1..5", "0..100:5", "log:1..9000:40", "8.5,9,10,1200"])

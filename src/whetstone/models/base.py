@@ -165,6 +165,22 @@ class LogitModel(TokenizingModel, Protocol):
 
 
 @runtime_checkable
+class EncodingModel(Protocol):
+    """A model that says whether it is an encoder-decoder."""
+
+    @property
+    def encoder_decoder(self) -> bool: ...
+
+
+def answers_apart(model: ChatModel) -> bool:
+    """Whether a model reads a prompt as a whole and answers in a text of its own, as an encoder-decoder does (T5).
+
+    All others go on with the prompt, from its last token.
+    """
+    return isinstance(model, EncodingModel) and model.encoder_decoder
+
+
+@runtime_checkable
 class HiddenStateModel(Protocol):
     """A model whose inner vectors can be looked at."""
 

@@ -17,6 +17,7 @@ from whetstone.models.hf_adapter import adapter_digest
 from whetstone.models.hf_batch import Batch, DecoderBatch, EncoderDecoderBatch, RecurrentBatch
 from whetstone.models.hf_cache import Prefix, keeps_every_token
 from whetstone.models.hf_generate import Row, advance, plan, shared_prefix
+from whetstone.models.hf_head import OutputLayer
 from whetstone.models.hf_hidden import States, hidden_states
 from whetstone.models.hf_load import Source, content_digest, load_config, load_weights, memory_errors
 from whetstone.models.hf_reading import read_in_passes, read_token_by_token
@@ -94,6 +95,7 @@ class HfModel:
         with self._lock:
             self._closed = True
             self._loaded = None
+            self.__dict__.pop("_head", None)  # it holds the model
 
     def render(self, messages: Sequence[Message], options: Options = Options()) -> str:  # noqa: B008
         """The exact text that goes into the model.
@@ -212,7 +214,7 @@ class HfModel:
         For an encoder-decoder every beginning of the text is a prompt of its own.
         """
         ids = self._checked_ids(ids)
-        if self._encoder_decoder:
+        if self.encoder_decoder:
             yield from read_stepwise(self, ids, top, given)
             return
         self._check_length(len(ids) - 1, 0)
@@ -240,14 +242,15 @@ class HfModel:
         if not prompts:
             return
         with memory_errors(self._source.spec):
-            if not self._encoder_decoder and not self._keeps_every_token:
+            if not self.encoder_decoder and not self._keeps_every_token:
                 yield from self._tree_by_prompts(prompts, tree, wanted)
             elif (
-                not self._encoder_decoder and self._branches and can_branch(self._model, max(map(len, prompts)) + depth)
+                not self.encoder_decoder and self._branches and can_branch(self._model, max(map(len, prompts)) + depth)
             ):
                 prefix = self._shared(prompts, len(tree))
                 for rows in self._plan(prompts, len(tree)):
-                    read = TreeBatch(self._model, [prompts[n] for n in rows], tree, prefix, self._tokenizer.pad_id)
+                    batch = [prompts[n] for n in rows]
+                    read = TreeBatch(self._model, batch, tree, prefix, self._tokenizer.pad_id, self._head)
                     yield from zip(rows, read.read(wanted), strict=True)
             else:
                 prefix = self._shared(prompts, depth)
@@ -274,7 +277,7 @@ class HfModel:
             if not len(ids):
                 raise RequestRefusedError(f"prompt {n} has no token, so there is nothing to read")
             self._check_length(len(ids), 0)
-        together = self._encoder_decoder or self._keeps_every_token
+        together = self.encoder_decoder or self._keeps_every_token
         with memory_errors(self._source.spec):
             yield from hidden_states(self._model, prompts, depths, self._tokenizer.pad_id, together)
 
@@ -284,11 +287,16 @@ class HfModel:
         return load_tokenizer(str(self._source.folder))
 
     @cached_property
+    def _head(self) -> OutputLayer:
+        return OutputLayer(self._model)
+
+    @cached_property
     def _branches(self) -> bool:
         return can_branch(self._model, 0) and branches_truly(self._model, self._tokenizer.pad_id)
 
     @property
-    def _encoder_decoder(self) -> bool:
+    def encoder_decoder(self) -> bool:
+        """Whether prompts go through an encoder, and replies begin anew behind it (T5). Loads no weights."""
         return bool(self._config.is_encoder_decoder)
 
     @cached_property
@@ -326,7 +334,7 @@ class HfModel:
         Raises:
             RequestRefusedError: the messages cannot be answered.
         """
-        if self._encoder_decoder and messages and messages[-1]["role"] == "assistant":
+        if self.encoder_decoder and messages and messages[-1]["role"] == "assistant":
             raise RequestRefusedError("an encoder-decoder model cannot continue a reply; end with a user message")
         prompt = self._tokenizer.prompt_ids(messages)
         if not prompt:
@@ -348,7 +356,7 @@ class HfModel:
         window = self._window
         if window is None:  # relative positions (T5): no end is built in
             return DEFAULT_REPLY_TOKENS
-        taken, room = (max(prompt, reply), window) if self._encoder_decoder else (prompt + reply, window - prompt)
+        taken, room = (max(prompt, reply), window) if self.encoder_decoder else (prompt + reply, window - prompt)
         if taken > window:
             raise ContextTooLongError(
                 f"a prompt of {prompt} tokens and a reply of up to {reply} do not fit the {window} tokens of "
@@ -357,19 +365,19 @@ class HfModel:
         return int(room)
 
     def _shared(self, prompts: Sequence[Sequence[int]], reply: int) -> Prefix | None:
-        if self._encoder_decoder or not self._keeps_every_token:
+        if self.encoder_decoder or not self._keeps_every_token:
             return None
         return shared_prefix(self._model, prompts, reply)
 
     def _plan(self, prompts: Sequence[Sequence[int]], reply: int) -> Iterator[list[int]]:
         lengths = [len(ids) for ids in prompts]
-        if not self._encoder_decoder and not self._keeps_every_token:
+        if not self.encoder_decoder and not self._keeps_every_token:
             return ([n] for n in range(len(prompts)))
         return plan(lengths, reply, self._source.options.batch_tokens)
 
     def _batch(self, prompts: Sequence[Sequence[int]], reply: int, prefix: Prefix | None) -> Batch:
         model, pad_id = self._model, self._tokenizer.pad_id
-        if self._encoder_decoder:
+        if self.encoder_decoder:
             return EncoderDecoderBatch(model, prompts, self._start_id, pad_id)
         if not self._keeps_every_token:
             return RecurrentBatch(model, prompts[0])
@@ -386,7 +394,7 @@ class HfModel:
         for row in rows:
             row.cached = len(prefix.ids) if prefix else 0
         batch = self._batch([row.prompt for row in rows], max(row.limit for row in rows), prefix)
-        lead = [self._start_id] if self._encoder_decoder else None
+        lead = [self._start_id] if self.encoder_decoder else None
         return advance(
             batch, rows, sampler, self._end_ids, lambda row: [*(lead if lead is not None else row.prompt), *row.ids]
         )

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from whetstone.models.hf_batch import Batch, DecoderBatch, takes_positions
 from whetstone.models.hf_cache import Prefix, next_cache
+from whetstone.models.hf_head import OutputLayer, logprobs_of
 from whetstone.models.token_tree import TokenTree
 
 Logprobs = npt.NDArray[np.float32]
@@ -49,13 +50,21 @@ class TreeBatch(DecoderBatch):
         tree: the continuations.
         prefix: what all prompts begin with.
         pad_id: any valid token id.
+        head: of the model.
     """
 
     def __init__(
-        self, model: Any, prompts: Sequence[Sequence[int]], tree: TokenTree, prefix: Prefix | None, pad_id: int
+        self,
+        model: Any,
+        prompts: Sequence[Sequence[int]],
+        tree: TokenTree,
+        prefix: Prefix | None,
+        pad_id: int,
+        head: OutputLayer,
     ) -> None:
         super().__init__(model, prompts, len(tree), prefix, pad_id)
         self._tree = tree
+        self._head = head
 
     def read(self, wanted: Sequence[int]) -> Iterator[Logprobs]:
         """For each prompt, in order, the log-probabilities of the wanted tokens: see `TreeModel`."""
@@ -84,15 +93,14 @@ class TreeBatch(DecoderBatch):
                 )
                 dtype = self._model.dtype
                 mask = torch.zeros(seen.shape, dtype=dtype, device=device).masked_fill_(~seen, torch.finfo(dtype).min)
-                logits = self._model(
+                behind = self._head.logprobs(
+                    columns,
                     input_ids=tokens[None].expand(size, count),
                     past_key_values=next_cache(self._blocks, rows, self._length),
                     attention_mask=mask[:, None],
                     position_ids=self._positions[rows, None] + depths[None] - 1,
                     use_cache=True,
-                ).logits
-                behind = logprobs_of(logits, columns)
-                del logits
+                )
                 yield from torch.cat([first[rows], behind], dim=1).cpu().numpy()
 
     def _stretches(self, count: int) -> Iterator[slice]:
@@ -124,12 +132,6 @@ def read_by_levels(batch: Batch, rows: int, tree: TokenTree, wanted: Sequence[in
     yield from found
 
 
-def logprobs_of(logits: Any, columns: Any) -> Any:
-    """Log-probabilities of some tokens, (..., len(columns)), float32, from logits (..., vocabulary)."""
-    logits = logits.float()
-    return logits[..., columns] - logits.logsumexp(-1, keepdim=True)
-
-
 def branches_truly(model: Any, pad_id: int) -> bool:
     """Whether a tree read at once agrees with one read step by step: tried once on a few tokens.
 
@@ -139,7 +141,7 @@ def branches_truly(model: Any, pad_id: int) -> bool:
     prompts = [[(7 * n + 3) % vocabulary for n in range(9)], [(5 * n + 1) % vocabulary for n in range(4)]]
     tree = TokenTree(np.array([5, 6, 7, 8]) % vocabulary, np.array([-1, -1, 0, 2]))
     wanted = list(range(min(50, vocabulary)))
-    at_once = TreeBatch(model, prompts, tree, None, pad_id).read(wanted)
+    at_once = TreeBatch(model, prompts, tree, None, pad_id, OutputLayer(model)).read(wanted)
     by_levels = read_by_levels(DecoderBatch(model, prompts, 3, None, pad_id), len(prompts), tree, wanted)
     tolerance = 1e-3 if model.dtype.itemsize >= 4 else 0.2  # half precision rounds each in its own way
     return all(np.allclose(*pair, atol=tolerance) for pair in zip(at_once, by_levels, strict=True))

@@ -9,20 +9,26 @@ import numpy as np
 import numpy.typing as npt
 
 from whetstone.errors import UsageError
-from whetstone.models.base import ChatModel, LogitModel, VocabularyModel
-from whetstone.models.token_tree import TreeModel
+from whetstone.models.base import ChatModel, LogitModel, NextToken, VocabularyModel, answers_apart
+from whetstone.models.token_tree import TokenTree, TreeModel
 from whetstone.numeric.distribution import Distribution
 from whetstone.numeric.grid import Grid
 from whetstone.numeric.trie import NumberTrie, build_trie
 
 # Nodes behind a prompt at most, for reading them all at once: 1,500 take ten times the work of a prompt of 150 tokens.
 _MOST_NODES = 1_500
-_TOP = 256  # tokens listed for one step; what they leave out is part of the bound
+# Tokens listed for one step. The digits are nearly always among the first hundred; see `_fill` for those that are not.
+_TOP = 256
 _STEPS_AT_ONCE = 8
+TOLERANCE = 5e-3
 
 
 def number_trie(model: ChatModel, grid: Grid, before: str, *, exact: bool = False) -> NumberTrie:
     """A grid in a model's tokens, see `build_trie`.
+
+    Args:
+        before: the end of the prompt. The answer of an encoder-decoder begins anew behind it, and numbers are spelled
+            as they are at a text's beginning.
 
     Raises:
         UsageError: the model's vocabulary or probabilities are not at hand, or it cannot spell the grid.
@@ -31,11 +37,11 @@ def number_trie(model: ChatModel, grid: Grid, before: str, *, exact: bool = Fals
         raise UsageError(
             f"{model.identity.spec} does not give the probabilities of all its tokens: take a local model (gguf:, hf:)"
         )
-    return build_trie(grid, model.vocabulary, before, exact=exact)
+    return build_trie(grid, model.vocabulary, "" if answers_apart(model) else before, exact=exact)
 
 
 def read_numbers(
-    model: ChatModel, prompts: Sequence[Sequence[int]], trie: NumberTrie, *, tolerance: float = 1e-3
+    model: ChatModel, prompts: Sequence[Sequence[int]], trie: NumberTrie, *, tolerance: float = TOLERANCE
 ) -> Iterator[tuple[int, Distribution]]:
     """`(index, distribution)` for each prompt (token ids), in any order, each as soon as it is known.
 
@@ -62,36 +68,56 @@ def read_numbers(
 
 
 def _step_by_step(model: LogitModel, prompt: list[int], trie: NumberTrie, tolerance: float) -> Distribution:
-    """Nodes by falling probability of being reached; one that is left out counts as the end of its number."""
-    tree, wanted = trie.tree, trie.wanted
-    table = np.full((1 + len(tree), len(wanted)), -np.inf, dtype=np.float32)
+    """Nodes by falling probability of being reached. One that is left out is taken to go on as those beside it do."""
+    tree = trie.tree
+    table = np.full((1 + len(tree), len(trie.wanted)), -np.inf, dtype=np.float32)
     children: dict[int, list[int]] = {}
     for node, parent in enumerate(tree.parents.tolist()):
         children.setdefault(parent, []).append(node)
-    column = {token: place for place, token in enumerate(wanted.tolist())}
+    column = {token: place for place, token in enumerate(trie.wanted.tolist())}
+    reached: dict[int, float] = {}
     waiting: list[tuple[float, int]] = [(-1.0, -1)]  # (-probability of being reached, node)
     unlisted = 0.0
     while waiting and sum(-reach for reach, _ in waiting) > tolerance:
         asked = [heapq.heappop(waiting) for _ in range(min(_STEPS_AT_ONCE, len(waiting)))]
         steps = model.next_token([prompt + tree.path(node) for _, node in asked], _TOP)
         for (reach, node), found in zip(asked, steps, strict=True):
-            _fill(table[node + 1], found.ids, found.logprobs, column)
-            unlisted += -reach * found.missing_mass
+            unlisted += -reach * _fill(table[node + 1], found, column, trie.needed[node + 1])
+            reached[node] = -reach
             for child in children.get(node, ()):
                 probability = float(np.exp(table[node + 1, column[int(tree.tokens[child])]]))
                 if probability > 0:
                     heapq.heappush(waiting, (reach * probability, child))
+    _guess(table, tree, reached)
     bound = unlisted + sum(-reach for reach, _ in waiting)
     return Distribution(trie.grid.values, trie.masses(table), min(1.0, bound))
 
 
 def _fill(
-    row: npt.NDArray[np.float32],
-    ids: npt.NDArray[np.int64],
-    logprobs: npt.NDArray[np.float32],
-    column: dict[int, int],
-) -> None:
-    for token, logprob in zip(ids.tolist(), logprobs.tolist(), strict=True):
+    row: npt.NDArray[np.float32], found: NextToken, column: dict[int, int], needed: npt.NDArray[np.bool_]
+) -> float:
+    """Write down what is known behind a node; the probability that needed tokens may have which are not listed.
+
+    None of them has more than the last one that is listed.
+    """
+    listed = np.zeros(len(row), dtype=np.bool_)
+    for token, logprob in zip(found.ids.tolist(), found.logprobs.tolist(), strict=True):
         place = column.get(token)
         if place is not None:
             row[place] = logprob
+            listed[place] = True
+    missing = int((needed & ~listed).sum())
+    return min(found.missing_mass, missing * float(np.exp(found.logprobs[-1])))
+
+
+def _guess(table: npt.NDArray[np.float32], tree: TokenTree, reached: dict[int, float]) -> None:
+    """Fill the rows of nodes that were not asked with the mean of those of their depth that were."""
+    for depth in range(1, 1 + int(tree.depths.max(initial=0))):
+        level = np.flatnonzero(tree.depths == depth)
+        known = np.array([node for node in level.tolist() if reached.get(node)], dtype=np.int64)
+        if not len(known):
+            return
+        weights = np.array([reached[node] for node in known.tolist()])
+        with np.errstate(divide="ignore"):
+            mean = np.log(weights @ np.exp(table[1 + known].astype(np.float64)) / weights.sum())
+        table[1 + np.setdiff1d(level, known)] = mean

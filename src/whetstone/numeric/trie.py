@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -50,6 +51,16 @@ class NumberTrie:
     kinds: npt.NDArray[np.int64]
     candidates: npt.NDArray[np.int64]
 
+    @cached_property
+    def needed(self) -> npt.NDArray[np.bool_]:
+        """Which of the wanted tokens count behind each row, shape (1 + len(tree), w)."""
+        needed = np.zeros((1 + len(self.tree), len(self.wanted)), dtype=np.bool_)
+        rows, columns = (axis.ravel() for axis in (self.steps[..., 0], self.steps[..., 1]))
+        needed[rows[rows >= 0], columns[rows >= 0]] = True
+        stopping = self.stops[self.stops >= 0]
+        needed[stopping] |= self.onward[self.kinds[stopping]]
+        return needed
+
     @property
     def forward_positions(self) -> int:
         """Positions behind the prompt whose probabilities are needed: 0 where each candidate is a single token."""
@@ -77,6 +88,7 @@ def build_trie(grid: Grid, tokenizer: Tokenizer, before: str, *, exact: bool = F
     Args:
         tokenizer: the model's own.
         before: the end of the prompt, up to where the number begins ("Price is $"): it may change how a number is cut.
+            "" where a number begins a text.
         exact: whether a candidate that no other continues has to stop too.
 
     Raises:
@@ -142,7 +154,8 @@ def _spelled(grid: Grid, tokenizer: Tokenizer, before: str) -> dict[tuple[int, .
 
 
 def _text(tokenizer: Tokenizer, ids: Sequence[int]) -> str:
-    return b"".join(tokenizer.token_bytes(token) for token in ids).decode("ascii", "replace")
+    """What tokens spell; the blank before it that some tokenizers put at a text's beginning is none of the number's."""
+    return b"".join(tokenizer.token_bytes(token) for token in ids).decode("ascii", "replace").lstrip(" ")
 
 
 def _first_characters(tokenizer: Tokenizer) -> dict[str, list[int]]:
