@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import select
 import socket
 import threading
@@ -91,6 +92,7 @@ class Exchange:
 
 
 Behaviour = Callable[[Exchange], None]
+Step = dict[str, float]
 
 
 class MisbehavingServer:
@@ -184,6 +186,23 @@ def says(text: str, finish: str = "stop", prompt_tokens: int = 7, **usage: Any) 
             exchange.delta(content=text[start : start + 3])
         exchange.delta(finish)
         exchange.usage(prompt_tokens=prompt_tokens, completion_tokens=len(text), **usage)
+        exchange.end()
+
+    return behave
+
+
+def stepping(*steps: Step, finish: str = "stop", thinks: str = "") -> Behaviour:
+    """A reply of the first token of each step (text -> probability), with the alternatives to it."""
+
+    def behave(exchange: Exchange) -> None:
+        exchange.begin()
+        if thinks:
+            exchange.delta(reasoning_content=thinks)
+        for step in steps:
+            listed = [{"token": text, "logprob": math.log(share), "bytes": None} for text, share in step.items()]
+            exchange.delta(content=listed[0]["token"], logprobs={"content": [{**listed[0], "top_logprobs": listed}]})
+        exchange.delta(finish)
+        exchange.usage(prompt_tokens=21, completion_tokens=len(steps))
         exchange.end()
 
     return behave

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 import pytest
 
-from misbehaving_server import Behaviour, Exchange, MisbehavingServer, says
+from misbehaving_server import MisbehavingServer, Step, says, stepping
 from running_server import app_of, running
 from whetstone.errors import BadReplyError, ModelError, RequestRefusedError
 from whetstone.models import load_model
@@ -17,25 +16,6 @@ from whetstone.numeric.endpoint import NumberBounds, read_bounds
 from whetstone.numeric.grid import parse_grid
 from whetstone.types import user
 from whetstone.workflows.price import PricedItem, Pricer, Unpriced
-
-Step = dict[str, float]
-
-
-def stepping(*steps: Step, finish: str = "stop", thinks: str = "") -> Behaviour:
-    """A reply of the first token of each step, with the alternatives and their probabilities."""
-
-    def behave(exchange: Exchange) -> None:
-        exchange.begin()
-        if thinks:
-            exchange.delta(reasoning_content=thinks)
-        for step in steps:
-            listed = [{"token": text, "logprob": math.log(share), "bytes": None} for text, share in step.items()]
-            exchange.delta(content=listed[0]["token"], logprobs={"content": [{**listed[0], "top_logprobs": listed}]})
-        exchange.delta(finish)
-        exchange.usage(prompt_tokens=21, completion_tokens=len(steps))
-        exchange.end()
-
-    return behave
 
 
 def bounds(*steps: Step, grid: str = "0..999", **how: Any) -> NumberBounds | ModelError:

@@ -24,7 +24,7 @@ from whetstone.errors import BadReplyError, ModelError, RequestRefusedError
 from whetstone.models.base import ChatModel, replies
 from whetstone.numeric.distribution import Distribution
 from whetstone.numeric.grid import Grid
-from whetstone.types import Message, Options, Reply, TokenLogprob, Usage
+from whetstone.types import Message, Options, Reply, TokenLogprob
 
 Floats = npt.NDArray[np.float64]
 TOP = 20  # alternatives: the most that OpenAI gives
@@ -49,7 +49,7 @@ class NumberBounds:
         missing: probability of tokens that were not shown, at any step.
         open: probability of which is not known to which candidate it belongs, or whether to any; `missing` included,
             unless it came where no number could follow.
-        usage: tokens of the request.
+        reply: what was answered.
     """
 
     values: Floats
@@ -58,7 +58,7 @@ class NumberBounds:
     guess: Floats
     missing: float
     open: float
-    usage: Usage = field(default_factory=Usage)
+    reply: Reply = field(default_factory=lambda: Reply(""))
 
     @property
     def distribution(self) -> Distribution:
@@ -179,7 +179,7 @@ def bounds_of(reply: Reply, spelled: Spelled, spec: str) -> NumberBounds:
         counted.guess,
         min(1.0, missing),
         min(1.0, counted.open),
-        reply.usage,
+        reply,
     )
 
 

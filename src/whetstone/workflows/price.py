@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -16,13 +17,12 @@ from whetstone.numeric.endpoint import NumberBounds, read_bounds
 from whetstone.numeric.grid import PRICES, Grid, parse_grid
 from whetstone.numeric.scoring import number_trie, read_numbers
 from whetstone.prompting.price import PricePrompt
-from whetstone.types import Message, Usage, user
+from whetstone.types import Usage
 
 EstimateName = Literal["auto", "mode", "median", "mean", "log_mean"]
 ESTIMATE_NAMES: tuple[EstimateName, ...] = get_args(EstimateName)
 QUANTILES = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
 LEVEL = 0.8
-ONLY_THE_NUMBER = "Answer with the number only."
 _AT_ONCE = 32  # items that an engine which reads batches is given together
 
 
@@ -163,6 +163,12 @@ class Pricer:
         room = model.context_length - self._deepest if isinstance(model, ContextModel) else None
         self.limit = min((number for number in (limit, room) if number is not None), default=None)
 
+    def corrected_by(self, calibration: Calibration) -> Pricer:
+        """The same with a correction; the grid's tokens are not looked for again."""
+        other = copy.copy(self)
+        other.calibration = calibration
+        return other
+
     @property
     def shows_all(self) -> bool:
         """Whether the model gives all probabilities, not only those of its likeliest tokens."""
@@ -239,15 +245,12 @@ class Pricer:
             yield 0, str(error)
 
     def _from_replies(self, texts: Sequence[str]) -> Iterator[tuple[int, Read | str]]:
-        for index, found in read_bounds(self.model, [self.conversation(text) for text in texts], self.grid):
+        asked = [self.prompt.conversation(text) for text in texts]
+        for index, found in read_bounds(self.model, asked, self.grid):
             if isinstance(found, NumberBounds):
-                yield index, Read(found.distribution, usage=found.usage)
+                yield index, Read(found.distribution, usage=found.reply.usage)
             else:
                 yield index, str(found)
-
-    def conversation(self, text: str) -> list[Message]:
-        """How an endpoint is asked."""
-        return [user(f"{self.prompt.question}\n\n{text}\n\n{ONLY_THE_NUMBER}")]
 
     def _priced(
         self, index: int, read: Read, neighbours: tuple[Neighbour, ...], level: float, estimate: EstimateName

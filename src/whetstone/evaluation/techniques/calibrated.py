@@ -37,6 +37,11 @@ class Calibrated(Priced):
 
     def fit(self, problem: Problem) -> None:
         super().fit(problem)
+        if self._endpoint is not None:
+            raise UsageError(
+                f"{self.model} shows only its likeliest tokens, and bounds cannot be corrected: take "
+                f"{self.name.replace('calibrated', 'price', 1)}, or a local model (gguf:, hf:)"
+            )
         cases, kind = list(problem.validation), "validation"
         if len(cases) < FEWEST and self._tuned is None:  # which is too sure of what it was trained on
             cases, kind = _drawn(problem.train, self._context.seed), "training"

@@ -12,6 +12,7 @@ from whetstone.errors import UsageError
 from whetstone.evaluation.technique import TechniqueContext, Training, Way, digest
 from whetstone.evaluation.techniques.examples import METHODS, Examples
 from whetstone.evaluation.techniques.number_question import number_grid, number_prompt
+from whetstone.evaluation.techniques.priced_endpoint import EndpointNumbers, shows_all_tokens
 from whetstone.evaluation.techniques.tuned_model import TunedModel, model_ways, tuned_model
 from whetstone.models import ChatModel
 from whetstone.models.base import ContextModel, VocabularyModel
@@ -24,7 +25,7 @@ from whetstone.numeric.scoring import number_trie
 from whetstone.numeric.summary import summarise
 from whetstone.prompting.few_shot import ExampleChooser
 from whetstone.prompting.price import Form, PricePrompt
-from whetstone.types import Case, NumberSummary, Prediction, Problem, Reading, Usage
+from whetstone.types import Case, Message, NumberSummary, Prediction, Problem, Reading, Usage
 
 AUTO = "auto"
 _ANSWER_TOKENS = 16  # room behind the prompt: the longest candidate, or a short reply
@@ -71,7 +72,8 @@ class Priced:
     reply has begun with the label. What does not fit the model's context is cut from the text's end.
 
     Distributions are kept on disk by prompt: several decoders read the same ones, and a killed run loses no more than
-    32 items. A tuned model is asked in the form in which it was tuned.
+    32 items. A tuned model is asked in the form in which it was tuned. An endpoint is asked in a chat for the number
+    alone, and gives bounds of a distribution.
 
     Options of the context: `grid` (the candidates), `question`.
     """
@@ -96,6 +98,7 @@ class Priced:
         self._grid: Grid
         self._numbers: KeptNumbers | None
         self._other: NumberDecoder | None
+        self._endpoint: EndpointNumbers | None = None
         self._chooser: ExampleChooser | None = None
         self._prompts: dict[str, _Prompt] = {}
         self._said: list[str] = []
@@ -138,6 +141,8 @@ class Priced:
         said = [*self._said]
         if self._other is not None and self._other.warning:
             said.append(self._other.warning)
+        if self._endpoint is not None:
+            said.append(self._endpoint.remark)
         if cut:
             said.append(f"{cut:,} texts were too long for the model, and were cut at their end")
         if dropped:
@@ -156,8 +161,10 @@ class Priced:
             self._said = self._tuned.check(self.name, problem)
             self._prompt = self._tuned.prompt(self.name, self._prompt, self._question)
         self._decoder = estimate_for(problem.metric) if self._asked == AUTO else self._asked  # type: ignore[assignment]
-        self._numbers = self._other = None
-        if self._decoder in ESTIMATES:
+        self._numbers = self._other = self._endpoint = None
+        if self._decoder in ESTIMATES and not shows_all_tokens(self._model):
+            self._endpoint = EndpointNumbers(self._model, self._grid, self._decoder)  # type: ignore[arg-type]
+        elif self._decoder in ESTIMATES:
             trie = number_trie(self._model, self._grid, self._prompt.label)
             self._numbers = KeptNumbers(self._model, trie)
         else:
@@ -168,6 +175,8 @@ class Priced:
             )
 
     def keys(self, cases: Sequence[Case]) -> list[str]:
+        if self._endpoint is not None:
+            return self._endpoint.keys(list(self._conversations(cases).values()))
         # Replies behind the same prompt are the same, whoever reads them.
         how = [self._grid.name, self._decoder] if self._numbers is not None or self._decoder == "top_k" else ["reply"]
         model = asdict(self._model.identity)
@@ -176,7 +185,19 @@ class Priced:
     def _more_key(self) -> list[Any]:
         return []
 
+    def _conversations(self, cases: Sequence[Case]) -> dict[str, list[Message]]:
+        """What an endpoint is asked about each case."""
+        shown = self._chooser.choose(cases) if self._chooser is not None else [[] for _ in cases]
+        return {
+            case.id: self._prompt.conversation(case.text, [(one.text, float(one.expected)) for one in examples])
+            for case, examples in zip(cases, shown, strict=True)
+        }
+
     def predict(self, cases: Sequence[Case]) -> Iterator[Prediction]:
+        if self._endpoint is not None:
+            for found in self._endpoint.predict(self._conversations(cases)):
+                yield replace(found, reading=self._within(found.reading))
+            return
         keys = self.keys(cases)
         for index, decoded, seconds in self._read(cases):
             found = decoded.distribution
