@@ -22,6 +22,7 @@ from whetstone.cli import (
     runs,
     serve,
     tokens,
+    tune,
 )
 from whetstone.cli.interrupts import interrupts
 from whetstone.cli.visible import visible
@@ -42,6 +43,7 @@ app.add_typer(chats.app, name="chats")
 app.add_typer(tokens.app, name="tokens")
 app.add_typer(data.app, name="data")
 app.add_typer(kb.app, name="kb")
+app.add_typer(tune.app, name="tune")
 app.command("compare")(compare.compare)
 app.command("price")(price.price)
 app.command("guess")(guess.guess)

@@ -257,7 +257,7 @@ def _divided(rows: PackedRows, found: _Found, config: TuneConfig) -> tuple[Packe
     groups = hashed(found.groups, b"group", len(rows))
     grouped = np.array([bool(group) for group in found.groups])
     component = components(asked, groups, grouped)
-    contents = asked + np.arange(len(rows), dtype=np.uint64)
+    contents: Keys = asked + np.arange(len(rows), dtype=np.uint64)
     sizes = Sizes(validation=int(size) if size is not None and size == int(size) else size)
     split = split_training(np.arange(len(rows), dtype=np.int64), component, contents, sizes, config.seed)
     return rows.take(np.sort(split.train)), rows.take(np.sort(split.validation))

@@ -111,12 +111,11 @@ def _prompt_and_completion(row: Mapping[str, Any]) -> Example:
     if isinstance(prompt, list) and isinstance(completion, list):
         before = _turns(prompt, "prompt")
         return Talk([*before, *_turns(completion, "completion")], _tools(row.get("tools")), len(before))
-    for name, value in (("prompt", prompt), ("completion", completion)):
-        if not isinstance(value, str):
-            other = "completion" if name == "prompt" else "prompt"
-            beside = f", and {other} is a list of messages" if isinstance(row.get(other), list) else ""
-            raise Unusable(name, f"it holds {_kind(value)} where a text is expected{beside}")
-    return Texts(prompt, completion)
+    if isinstance(prompt, str) and isinstance(completion, str):
+        return Texts(prompt, completion)
+    field, other = ("completion", prompt) if isinstance(prompt, str) else ("prompt", completion)
+    beside = ", and the other one is a list of messages" if isinstance(other, list) else ""
+    raise Unusable(field, f"it holds {_kind(row.get(field))} where a text is expected{beside}")
 
 
 def _conversations(row: Mapping[str, Any]) -> Talk:

@@ -1,0 +1,121 @@
+"""`whet tune DATA`: the plan, the loss mask of five rows, the template check, and the training."""
+
+from __future__ import annotations
+
+import json as jsonlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from whetstone.cli.interrupts import interrupts
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from whetstone.workflows.tune import Prepared
+
+_DATA = "Data"
+
+
+def train(
+    data: Annotated[
+        str,
+        typer.Argument(
+            help="A folder of whet data curate; JSONL or Parquet with messages, prompt and completion, conversations "
+            "(ShareGPT), or instruction and output (Alpaca); a table, with --text and --target; or a data set's name."
+        ),
+    ] = "",
+    config: Annotated[Path | None, typer.Option("--config", "-c", help="Configuration of the run (YAML).")] = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the configuration; repeat for several."),
+    ] = None,
+    base: Annotated[str | None, typer.Option(help="The model to tune, an hf: spec. Default: hf:smollm2.")] = None,
+    run: Annotated[
+        str | None, typer.Option(help="The run's name. Default: made of the data's and the model's.")
+    ] = None,
+    text: Annotated[str | None, typer.Option(help="Column with the text, of a table.", rich_help_panel=_DATA)] = None,
+    target: Annotated[
+        str | None, typer.Option(help="Column with the true answer, of a table.", rich_help_panel=_DATA)
+    ] = None,
+    test_data: Annotated[
+        str | None,
+        typer.Option(
+            help="Items to be tested on later: DATA is for training alone, and what belongs to them is left out.",
+            rich_help_panel=_DATA,
+        ),
+    ] = None,
+    plan: Annotated[bool, typer.Option("--plan", help="Show plan and rows, and train nothing.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Start afresh, where a run of this name is there already.")
+    ] = False,
+    anyway: Annotated[bool, typer.Option("--anyway", help="Train although the template check fails.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print plan and result as JSON.")] = False,
+) -> None:
+    """Tune a model on examples. Says first what it will take; stopped at any moment, the same command goes on.
+
+    Ctrl-C ends the run after the step, with a revision of what was learned; a second one ends it at once.
+    """
+    from rich.console import Console
+
+    from whetstone.cli.data_view import CurationProgress
+    from whetstone.cli.output import as_json, write_result
+    from whetstone.cli.tune_live import LiveTraining
+    from whetstone.cli.tune_view import print_prepared, print_report
+    from whetstone.tuning.config import read_config
+    from whetstone.tuning.processes import process_number
+    from whetstone.workflows.tune import prepare, run_tuning
+
+    named = {"data": data, "base": base, "run": run, "text": text, "target": target, "test_data": test_data}
+    given = {key: jsonlib.dumps(value) for key, value in named.items() if value}
+    settings = read_config(config, {**read_settings(setting or []), **given})
+    silent = process_number() != 0  # of several that accelerate launch started, one speaks
+    console = Console(stderr=json, quiet=silent)
+    with interrupts():
+        with CurationProgress(Console(stderr=True, quiet=silent)) as progress:
+            prepared = prepare(settings, progress=progress)
+        print_prepared(prepared, console)
+        _stop_at_check(prepared, anyway, console)
+        if plan:
+            if json:
+                write_result("-", as_json({"plan": prepared.plan.to_json(), "checks": prepared.checks}))
+            return
+        with LiveTraining(console, prepared.plan) as live:
+            report = run_tuning(settings, prepared=prepared, watcher=live, overwrite=overwrite, progress=live.waiting)
+    if json and not silent:
+        write_result("-", as_json(report.to_json()))
+    print_report(report, console)
+    if not report.outcome.finished:
+        raise typer.Exit(1)
+
+
+def read_settings(pairs: list[str]) -> dict[str, str]:
+    """`KEY=VALUE` pairs by key.
+
+    Raises:
+        UsageError: one is no pair.
+    """
+    from whetstone.errors import UsageError
+
+    found = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key.strip():
+            raise UsageError(f"--set takes KEY=VALUE, as in --set r=32; {pair!r} is none")
+        found[key.strip()] = value
+    return found
+
+
+def _stop_at_check(prepared: Prepared, anyway: bool, console: Console) -> None:
+    if prepared.ok:
+        return
+    if anyway:
+        console.print("The template check failed; training all the same.", style="yellow")
+        return
+    console.print(
+        "The template check failed: the model would be trained on other tokens than it is asked with. Use a base whose "
+        "template holds, or --anyway.",
+        style="bold red",
+    )
+    raise typer.Exit(1)

@@ -1,0 +1,160 @@
+"""What `whet tune` prints before and after training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from whetstone.storage.revisions import Revision
+    from whetstone.tuning.plan import Plan
+    from whetstone.tuning.rows import TuneData
+    from whetstone.workflows.tune import Prepared, TuneReport
+
+_REJECTS = 3
+
+
+def print_prepared(prepared: Prepared, console: Console) -> None:
+    """Plan, rows with their masks, remarks and checks."""
+    print_plan(prepared.plan, console)
+    print_masks(prepared.data, console)
+    for remark in [*prepared.data.remarks, *prepared.checks]:
+        console.print(remark, style="dim", markup=False, highlight=False)
+    print_rejects(prepared.data, console)
+    for warning in prepared.plan.warnings:
+        console.print(warning, style="yellow", markup=False, highlight=False)
+
+
+def print_plan(plan: Plan, console: Console) -> None:
+    """The plan on one screen."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for name, said in plan_lines(plan):
+        table.add_row(name, Text(said))
+    console.print(table)
+
+
+def plan_lines(plan: Plan) -> list[tuple[str, str]]:
+    """The plan as names and what is said under them."""
+    aside = [f"{plan.rejected:,} set aside"] if plan.rejected else []
+    aside += [f"{plan.cut:,} with a cut text"] if plan.cut else []
+    twice = ", activations computed twice" if plan.checkpointing else ""
+    return [
+        ("run", plan.run),
+        (
+            "base",
+            f"{plan.base}: {plan.parameters / 1e6:,.0f} million numbers, {plan.method} adapter of "
+            f"{plan.trained / 1e6:,.2f} million, {plan.dtype} on {plan.device}",
+        ),
+        ("data", f"{plan.data}: {plan.layout}"),
+        ("rows", ", ".join([f"{plan.rows:,} to train on", f"{plan.validation_rows:,} to validate on", *aside])),
+        (
+            "tokens",
+            f"{plan.tokens:,}, of which {plan.learned:,} are learned ({plan.learned / max(1, plan.tokens):.1%}); "
+            f"padding {plan.padding:.1%}; longest row {plan.longest:,}",
+        ),
+        ("steps", f"{plan.steps:,} ({plan.epochs:g} passes over the rows)"),
+        ("memory", f"about {plan.memory / 1e9:.1f} GB of {plan.free / 1e9:.1f} GB that are free{twice}"),
+        ("time", f"about {_minutes(plan.minutes)}, by {plan.minutes_from}"),
+        (
+            "cost",
+            "nothing, on your own machine"
+            if plan.cost is None
+            else f"about {plan.cost:,.2f} at the configured price per hour",
+        ),
+    ]
+
+
+def print_masks(data: TuneData, console: Console) -> None:
+    """The first rows as the model sees them, what is learned underlined."""
+    from whetstone.cli.tokens_chat import painted
+
+    for number, row in enumerate(data.kept_texts, start=1):
+        console.rule(f"row {number}: {sum(row.trained)} of {len(row.ids)} tokens are learned (underlined)", style="dim")
+        console.print(painted(row), soft_wrap=True)
+    console.rule(style="dim")
+
+
+def print_rejects(data: TuneData, console: Console) -> None:
+    """Rows that are not trained on."""
+    if not data.rejects:
+        return
+    console.print(f"{len(data.rejects):,} rows are not trained on:", style="yellow")
+    for reject in data.rejects[:_REJECTS]:
+        said = reject.sentence if reject.row else f"{reject.source}: {reject.reason}"
+        console.print(f"  {said}", style="dim", markup=False, highlight=False)
+    if len(data.rejects) > _REJECTS:
+        console.print(f"  and {len(data.rejects) - _REJECTS:,} more", style="dim")
+
+
+def print_report(report: TuneReport, console: Console) -> None:
+    """What came of a run."""
+    run, found = report.outcome.run, report.outcome.revisions
+    print_revisions(found, console)
+    for remark in report.remarks:
+        console.print(remark, markup=False, highlight=False)
+    said = actual_sentence(run)
+    if said:
+        console.print(said, style="dim", markup=False, highlight=False)
+    if not report.outcome.finished:
+        console.print("Stopped. The same command goes on from here.", highlight=False)
+    if found:
+        base = report.prepared.config.base
+        console.print(f"Talk to it: whet chat -m '{base}?adapter={run}@best'", markup=False, highlight=False)
+
+
+def print_revisions(found: Sequence[Revision], console: Console) -> None:
+    """Revisions as a table, the best one marked."""
+    from whetstone.storage.revisions import best
+
+    if not found:
+        console.print("There is no revision yet.")
+        return
+    measured = any(revision.metric is not None for revision in found)
+    name = next((revision.metric_name for revision in found if revision.metric_name), "error")
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in ("revision", "epoch", "validation loss", *([name] if measured else []), ""):
+        table.add_column(column, justify="right" if column else "left")
+    winner = best(found)
+    for revision in found:
+        cells = [
+            f"{revision.run}@{revision.step}",
+            f"{revision.epoch:.2f}",
+            "" if revision.validation_loss is None else f"{revision.validation_loss:.4f}",
+        ]
+        if measured:
+            cells.append("" if revision.metric is None else f"{revision.metric:.4g}")
+        table.add_row(
+            *map(Text, cells), "best" if revision == winner else "", style="green" if revision == winner else ""
+        )
+    console.print(table)
+
+
+def actual_sentence(run: str) -> str:
+    """What the run took, beside what was planned; "" where nothing is known."""
+    from whetstone.storage.revisions import run_folder
+    from whetstone.tuning.plan import read_plan
+
+    kept = read_plan(run_folder(run))
+    actual = kept.get("actual")
+    if not actual:
+        return ""
+    speed = f"{actual['tokens_per_second']:,.0f} tokens/s"
+    said = f"It took {_minutes(actual['minutes'])} for {actual['steps']:,} steps ({speed})"
+    if actual.get("off") is not None:
+        more = "longer" if actual["off"] > 0 else "less"
+        said += f"; planned were {_minutes(kept['minutes'])}: {abs(actual['off']):.0%} {more}"
+    if actual.get("memory"):
+        said += f". Memory: {actual['memory'] / 1e9:.1f} GB, planned {kept['memory'] / 1e9:.1f} GB"
+    return said
+
+
+def _minutes(value: float) -> str:
+    if value < 1:
+        return f"{max(1, round(value * 60))} seconds"
+    return f"{value:,.1f} minutes" if value < 120 else f"{value / 60:,.1f} hours"
