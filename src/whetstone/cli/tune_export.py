@@ -106,7 +106,8 @@ def _show(report: ExportReport, output: Path, address: str | None) -> None:
     console = Console(highlight=False, markup=False)
     answers = report.answers
     table = Table("checked against the tuned model", "", show_edge=False)
-    table.add_row("same most probable next token", f"{answers.agreement:.1%} of {answers.prompts} prompts")
+    ties = f", and {answers.ties} near ties" if answers.ties else ""
+    table.add_row("same most probable next token", f"{answers.agreement:.1%} of {answers.prompts} prompts{ties}")
     table.add_row("change of its log-probability", f"median {answers.median:.4f}, largest {answers.largest:.3f} nats")
     if report.conversations or report.template:
         total = report.conversations + len(report.template)

@@ -203,14 +203,14 @@ def _faults(answers: Answers, template: Sequence[Finding], agreement: float, dif
         )
     for finding in template[:_SHOWN]:
         yield f"{finding.path}, {finding.conversation}: {finding.detail}"
-    if answers.agreement < agreement:
+    if answers.decided < agreement:
         shown = "; ".join(
             f"after …{one.prompt[-40:]!r} {one.exported!r} instead of {one.tuned!r}"
             for one in answers.differing[:_SHOWN]
         )
         yield (
-            f"the most probable next token is the same after {answers.agreement:.1%} of {answers.prompts} prompts, and "
-            f"{agreement:.0%} are wanted: {shown}"
+            f"the most probable next token is the same after {answers.decided:.1%} of {answers.prompts} prompts, near "
+            f"ties included, and {agreement:.0%} are wanted: {shown}"
         )
     if answers.median > difference:
         yield (
@@ -222,9 +222,10 @@ def _faults(answers: Answers, template: Sequence[Finding], agreement: float, dif
 def _lines(report: ExportReport) -> list[str]:
     """The check in words, for the card."""
     answers = report.answers
+    ties = f", and {answers.ties} near ties" if answers.ties else ""
     lines = [
         f"most probable next token the same as the tuned model's (transformers, base and adapter) after "
-        f"{answers.agreement:.1%} of {answers.prompts} prompts",
+        f"{answers.agreement:.1%} of {answers.prompts} prompts{ties}",
         f"its log-probability changes by {answers.median:.4f} nats at the median, {answers.largest:.3f} at most",
     ]
     if report.conversations:

@@ -21,6 +21,7 @@ from whetstone.tokens.sources import load_tokenizer
 from whetstone.tuning.export_prompts import chat_prompts, text_prompts
 from whetstone.workflows.parity import EnginePath, TokenizerPath
 
+TIE = 0.01  # nats; rounding alone changes as much (llama.cpp keeps keys and values in 16 bits)
 _TOP = 64  # tokens whose log-probability an engine is asked for
 
 Told = Callable[[str, int, int], None]  # what is being done, how much of it is done, and of how much
@@ -50,6 +51,7 @@ class Answers:
     Attributes:
         prompts: how many were asked.
         agreement: share of prompts with the same most probable next token.
+        ties: how many of the others were near ties: the tuned model prefers its token by less than `TIE` nats.
         median: median change of the log-probability of the tuned model's most probable token, in nats.
         largest: the largest such change.
         differing: prompts after which the tokens differ.
@@ -60,8 +62,14 @@ class Answers:
     agreement: float
     median: float
     largest: float
+    ties: int = 0
     differing: Sequence[Differing] = ()
     other_ids: Sequence[str] = ()
+
+    @property
+    def decided(self) -> float:
+        """Share of prompts with the same token, near ties among them."""
+        return self.agreement + self.ties / self.prompts
 
 
 def prompts_for(tuned: LogitModel, chats: bool, count: int) -> list[tuple[str, list[int]]]:
@@ -116,6 +124,7 @@ def compare_answers(
         agreement=1 - len(differing) / len(asked),
         median=float(np.median(changes)),
         largest=float(np.max(changes)),
+        ties=sum(one.lead < TIE for one in differing),
         differing=differing,
         other_ids=other_ids,
     )
