@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as jsonlib
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -81,7 +82,9 @@ def train(
             if json:
                 write_result("-", as_json({"plan": prepared.plan.to_json(), "checks": prepared.checks}))
             return
-        with LiveTraining(console, prepared.plan) as live:
+        with LiveTraining(console, prepared.plan) as live, warnings.catch_warnings():
+            # What the libraries tell their own developers about each other.
+            warnings.filterwarnings("ignore", category=FutureWarning)
             report = run_tuning(settings, prepared=prepared, watcher=live, overwrite=overwrite, progress=live.waiting)
     if json and not silent:
         write_result("-", as_json(report.to_json()))

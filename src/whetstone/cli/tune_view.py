@@ -48,8 +48,8 @@ def plan_lines(plan: Plan) -> list[tuple[str, str]]:
         ("run", plan.run),
         (
             "base",
-            f"{plan.base}: {plan.parameters / 1e6:,.0f} million numbers, {plan.method} adapter of "
-            f"{plan.trained / 1e6:,.2f} million, {plan.dtype} on {plan.device}",
+            f"{plan.base}: {_millions(plan.parameters)} weights, {plan.method} adapter of "
+            f"{_millions(plan.trained)}, {plan.dtype} on {plan.device}",
         ),
         ("data", f"{plan.data}: {plan.layout}"),
         ("rows", ", ".join([f"{plan.rows:,} to train on", f"{plan.validation_rows:,} to validate on", *aside])),
@@ -146,9 +146,9 @@ def actual_sentence(run: str) -> str:
         return ""
     speed = f"{actual['tokens_per_second']:,.0f} tokens/s"
     said = f"It took {_minutes(actual['minutes'])} for {actual['steps']:,} steps ({speed})"
-    if actual.get("off") is not None:
-        more = "longer" if actual["off"] > 0 else "less"
-        said += f"; planned were {_minutes(kept['minutes'])}: {abs(actual['off']):.0%} {more}"
+    if (off := actual.get("off")) is not None:
+        far = f"{1 + off:,.0f} times as long" if off >= 1 else f"{abs(off):.0%} {'longer' if off > 0 else 'less'}"
+        said += f"; planned: {_minutes(kept['minutes'])}, so it took {far}"
     if actual.get("memory"):
         said += f". Memory: {actual['memory'] / 1e9:.1f} GB, planned {kept['memory'] / 1e9:.1f} GB"
     return said
@@ -156,5 +156,12 @@ def actual_sentence(run: str) -> str:
 
 def _minutes(value: float) -> str:
     if value < 1:
-        return f"{max(1, round(value * 60))} seconds"
+        seconds = round(value * 60)
+        return f"{seconds} seconds" if seconds > 1 else "a second"
     return f"{value:,.1f} minutes" if value < 120 else f"{value / 60:,.1f} hours"
+
+
+def _millions(count: int) -> str:
+    if count < 1e6:
+        return f"{count:,}"
+    return f"{count / 1e6:,.0f} million" if count >= 1e8 else f"{count / 1e6:,.2f} million"

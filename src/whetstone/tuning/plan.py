@@ -31,7 +31,9 @@ if TYPE_CHECKING:
     from whetstone.tuning.load import Base
 
 PLAN = "plan.json"
-_PROBE_TOKENS = 6_000  # that a probe reads and writes, about
+_PROBE_TOKENS = 6_000  # that a probe reads and writes, about; of what is read, a fourth is told, as in the metric
+# Items whose numbers are read at a validation, and the tokens behind each prompt whose probabilities that takes.
+_METRIC_ITEMS, _METRIC_NODES = 200, 110
 _SAMPLED_STEPS = 200
 
 
@@ -146,7 +148,9 @@ def make_plan(config: TuneConfig, data: TuneData, base: Base) -> Plan:
         validated = len(validation_rows(data.validation, every, config.batch_size, config.seed)) / len(rows)
         read, told = validated * float(lengths.sum()), validated * learned
         probed = _PROBE_TOKENS if config.probe else 0
-        beside = reading_work(shapes, (read + probed) * share, told + probed) / speed.operations
+        if data.form is not None and config.validation_metric == "auto":
+            probed += min(len(data.validation), _METRIC_ITEMS) * (float(lengths.mean()) + _METRIC_NODES)
+        beside = reading_work(shapes, (read + probed) * share, told + probed / 4) / speed.operations
     seconds = work / speed.operations + beside * -(-steps // every)
     return Plan(
         run=config.run,
@@ -222,7 +226,8 @@ def settle(folder: Path, plan: Plan) -> Actual | None:
     """Put what a run took, by its journal, beside its plan; and keep the speed for the plans of other runs.
 
     Args:
-        folder: the run's.
+        folder: the run's; what was planned when it began counts, and not what was planned when it was resumed.
+        plan: of this session.
 
     Returns:
         None where no step was done.
@@ -233,6 +238,8 @@ def settle(folder: Path, plan: Plan) -> Actual | None:
     steps = [line for line in history(folder) if line["kind"] == "step"]
     if not steps:
         return None
+    kept = read_plan(folder) or plan.to_json()
+    planned = float(kept["minutes"])
     sessions = _sessions(folder)
     training = sum(float(line["seconds"]) for line in steps)
     tokens = sum(int(line["tokens"]) for line in steps)
@@ -246,9 +253,9 @@ def settle(folder: Path, plan: Plan) -> Actual | None:
         training_minutes=training / 60,
         tokens_per_second=tokens / training,
         memory=max((session.memory for session in sessions), default=0) or None,
-        off=minutes / plan.minutes - 1 if len(steps) >= plan.steps and plan.minutes > 0 else None,
+        off=minutes / planned - 1 if len(steps) >= plan.steps and planned > 0 else None,
     )
-    write_atomically(folder / PLAN, json.dumps({**plan.to_json(), "actual": asdict(actual)}, indent=1) + "\n")
+    write_atomically(folder / PLAN, json.dumps({**kept, "actual": asdict(actual)}, indent=1) + "\n")
     operations = plan.work * len(steps) / plan.steps / training
     took = sum(each) / sum(session.validations for session in beside) if beside else None
     keep_speed(Speed(plan.base, plan.device, plan.dtype, operations, took, plan.run))
