@@ -120,6 +120,12 @@ class MiniLM:
         with self._lock:  # loaded once, whichever thread comes first
             session, tokenizer = self._session, self._tokenizer
         vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
+        if len(texts) == 1:  # a question: no threads for one batch
+            for indices, ids in _batches(tokenizer, texts):
+                vectors[indices] = _forward(session, ids)
+            if progress is not None:
+                progress(1, 1)
+            return vectors
         done = 0
         workers = settings.threads()
         pool = ThreadPoolExecutor(workers, thread_name_prefix="whetstone-embed")

@@ -31,6 +31,7 @@ from whetstone.retrieval.terms import terms_held
 __all__ = ["Hit", "Mode", "Search", "SearchSettings"]
 
 Mode = Literal["hybrid", "dense", "keyword"]
+_Candidate = tuple[StoredChunk, set[str]]
 
 _WEIGHTS: Mapping[Mode, Weights] = {
     "hybrid": WEIGHTS,
@@ -55,7 +56,7 @@ class SearchSettings:
     """
 
     mode: Mode = "hybrid"
-    depth: int = 30
+    depth: int = 20
     characters: int = 400
     diversity: float = 0.0
     neighbours: int = 0
@@ -144,7 +145,7 @@ class Search:
             raise UsageError(f"A search finds at least 1 passage, not {k}")
         settings = self._settings
         query = analysed(self._store, question)
-        hits = self._candidates(query, *self._lists(query, question, max(settings.depth, 2 * k), where))
+        hits = self._candidates(query, question, max(settings.depth, 2 * k), where)
         if self._reranker is not None:
             hits = _reranked(hits, self._reranker, question, max(settings.reranked, k))
         if settings.diversity:
@@ -156,48 +157,53 @@ class Search:
             for p in passages
         ]
 
-    def _lists(
-        self, query: Query, question: str, depth: int, where: Filter
-    ) -> tuple[npt.NDArray[np.float32] | None, list[Match], list[Match]]:
-        """The vector of the question, the nearest vectors, and the highest BM25; both lists are made at once."""
+    def _candidates(self, query: Query, question: str, depth: int, where: Filter) -> list[Hit]:
+        """What stands on either list, by score; ties go to the lower id.
 
-        def by_words() -> list[Match]:
-            return self._store.keyword(query.words, depth, where) if query.words else []
+        The question is embedded, and its vector looked for, while its words are.
+        """
 
+        def by_words() -> tuple[list[Match], dict[int, _Candidate]]:
+            matches = self._store.keyword(query.words, depth, where) if query.words else []
+            return matches, self._read(query, [match.id for match in matches])
+
+        vector: npt.NDArray[np.float32] | None = None
+        nearest: list[Match] = []
         if self._settings.mode == "keyword":
-            return None, [], by_words()
-        if self._settings.mode == "dense":
-            vector = vector_of(self._embedder(), question)
-            return vector, self._store.dense(vector, depth, where), []
-        with ThreadPoolExecutor(1, thread_name_prefix="whetstone-keyword") as pool:
-            keyword = pool.submit(by_words)
-            vector = vector_of(self._embedder(), question)
-            nearest = self._store.dense(vector, depth, where)
-            return vector, nearest, keyword.result()
-
-    def _candidates(
-        self,
-        query: Query,
-        vector: npt.NDArray[np.float32] | None,
-        nearest: Sequence[Match],
-        by_words: Sequence[Match],
-    ) -> list[Hit]:
-        """What stands on either list, by score; ties go to the lower id."""
-        keyword = {match.id: match.score for match in by_words}
+            words, candidates = by_words()
+        else:
+            with ThreadPoolExecutor(1, thread_name_prefix="whetstone-keyword") as pool:
+                found = pool.submit(by_words) if self._settings.mode == "hybrid" else None
+                vector = vector_of(self._embedder(), question)
+                nearest = self._store.dense(vector, depth, where)
+                words, candidates = found.result() if found else ([], {})
+        keyword = {match.id: match.score for match in words}
         dense = {match.id: match.score for match in nearest}
         if vector is not None and (missing := [id_ for id_ in keyword if id_ not in dense]):
             dense.update(zip(missing, self._store.cosines(vector, missing), strict=True))
-        stored = self._store.chunks(sorted({*dense, *keyword}))
-        terms = [terms_held(one.chunk.shown, query.rarity) for one in stored]
-        coverage = [share(query.rarity, found) for found in terms]
-        cosines = [dense.get(one.id, 0.0) for one in stored]
-        bm25 = [keyword.get(one.id, 0.0) for one in stored]
+        candidates |= self._read(query, [id_ for id_ in dense if id_ not in candidates])
+        return self._scored(query, candidates, dense, keyword)
+
+    def _read(self, query: Query, ids: Sequence[int]) -> dict[int, _Candidate]:
+        """Chunks, each with the terms of the question that stand in it."""
+        stored = self._store.chunks(sorted(ids)) if ids else []
+        return {one.id: (one, terms_held(one.chunk.shown, query.rarity)) for one in stored}
+
+    def _scored(
+        self,
+        query: Query,
+        candidates: Mapping[int, _Candidate],
+        dense: Mapping[int, float],
+        keyword: Mapping[int, float],
+    ) -> list[Hit]:
+        found = [candidates[id_] for id_ in sorted(candidates)]
+        coverage = [share(query.rarity, terms) for _, terms in found]
+        cosines = [dense.get(one.id, 0.0) for one, _ in found]
+        bm25 = [keyword.get(one.id, 0.0) for one, _ in found]
         scores = fused(cosines, bm25, coverage, self._weights)
         hits = [
-            Hit(one, score, cosine, words, covered, tuple(term for term in query.rarity if term in found))
-            for one, score, cosine, words, covered, found in zip(
-                stored, scores, cosines, bm25, coverage, terms, strict=True
-            )
+            Hit(one, score, cosine, words, covered, tuple(term for term in query.rarity if term in terms))
+            for (one, terms), score, cosine, words, covered in zip(found, scores, cosines, bm25, coverage, strict=True)
         ]
         return sorted(hits, key=lambda hit: (-hit.score, hit.chunk.id))
 

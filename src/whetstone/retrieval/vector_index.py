@@ -27,6 +27,7 @@ Ids = npt.NDArray[np.int64]
 Codes = npt.NDArray[np.int8]
 
 _BLOCK = 1 << 16  # rows scanned at once: numkong holds Python's lock meanwhile, here for 2 ms
+_GROUP = 64  # values of which the highest is looked for first
 _DEVIATIONS = 8  # of the error of a cosine: beyond it nothing is expected in a million searches
 
 
@@ -101,8 +102,7 @@ class VectorIndex:
         # The code of a number is off by up to half a scale, evenly: the error of a product of two vectors of length 1
         # has this standard deviation.
         deviation = np.sqrt((np.square(self.scales).mean() + scale**2) / 12)
-        least = np.partition(cosines, len(cosines) - k)[len(cosines) - k] - _DEVIATIONS * deviation
-        return ids[np.flatnonzero(cosines >= least)]
+        return ids[np.flatnonzero(cosines >= _kth_best(cosines, k) - _DEVIATIONS * deviation)]
 
     def _products(self, code: Codes) -> npt.NDArray[np.float32]:
         products: npt.NDArray[np.float32] = np.empty((1, len(self.ids)), np.float32)
@@ -110,3 +110,17 @@ class VectorIndex:
             block = self.codes[start : start + _BLOCK, 4:]
             numkong.cdist(code, block, metric="dot", out=products[:, start : start + _BLOCK])
         return products.reshape(-1)
+
+
+def _kth_best(values: npt.NDArray[np.float32], k: int) -> np.float32:
+    """The `k`-th highest of values, shape (n,), n > k.
+
+    The k-th highest among the maxima of groups is no higher, so that few values have to be put in order: 0.2 ms for
+    200,000 instead of 2.
+    """
+    whole = len(values) // _GROUP * _GROUP
+    if whole >= _GROUP * 4 * k:
+        maxima = values[:whole].reshape(-1, _GROUP).max(axis=1)
+        values = values[values >= np.partition(maxima, len(maxima) - k)[len(maxima) - k]]
+    best: np.float32 = np.partition(values, len(values) - k)[len(values) - k]
+    return best
