@@ -237,7 +237,8 @@ def _probe(
     label = label_form(
         [
             tokenizer.decode(
-                row.labels or [token for token, learned in zip(row.ids, row.learned, strict=True) if learned]
+                row.labels or [token for token, learned in zip(row.ids, row.learned, strict=True) if learned],
+                skip_special=True,
             )
             for row in shown
             if not row.replay
