@@ -112,7 +112,11 @@ def _answers(model: Any, tokenizer: Tokenizer, items: Items, label: LabelForm) -
     """What a model can do, and its replies to what it was asked."""
     right: dict[str, Sequence[bool]] = {}
     logprobs: dict[str, Sequence[float]] = {}
-    replies = greedy_replies(model, tokenizer, [one.ids for one in items.asked], [one.limit for one in items.asked])
+    replies: list[Written] = []
+    for plain in (False, True):  # chats begin alike, with what their template writes, which is then read only once
+        asked = [one for one in items.asked if (one.group == "labels plain") is plain]
+        if asked:
+            replies += greedy_replies(model, tokenizer, [one.ids for one in asked], [one.limit for one in asked])
     pairs = list(zip(items.asked, replies, strict=True))
     right["instructions"] = [
         one.task.follows(reply.text) and (reply.ended or not one.task.whole)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 # Enough for every reply that is in the form; a reply that is still going on then is not.
-REPLY_TOKENS = 40
+REPLY_TOKENS = 32
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,11 @@ def format_tasks() -> list[FormatTask]:
     """All instructions, in a fixed order."""
     return [
         FormatTask("yes", "Reply with only the word YES and nothing else.", lambda r: _bare(r) == "YES"),
-        FormatTask("no", "Reply with only the word no, in lower case.", lambda r: _bare(r) == "no"),
+        FormatTask(
+            "repeat colours",
+            "Repeat these words exactly, and write nothing else: red green blue",
+            _only("red green blue"),
+        ),
         FormatTask("repeat", "Repeat this word exactly, and write nothing else: lantern", _only("lantern")),
         FormatTask(
             "repeat sentence",
@@ -120,15 +124,17 @@ def format_tasks() -> list[FormatTask]:
         ),
         FormatTask("tag", "Write the word river between the tags <b> and </b>.", lambda r: "<b>river</b>" in r.lower()),
         FormatTask(
-            "no letter",
-            "Name one animal whose name does not contain the letter e. Reply with its name only.",
-            lambda r: len(_bare(r).split()) == 1 and bool(_bare(r)) and "e" not in r.lower(),
+            "numbered fruits",
+            'List three fruits. Number the lines "1.", "2." and "3.".',
+            lambda r: [row[:2] for row in _rows(r)] == ["1.", "2.", "3."],
         ),
-        FormatTask("date", "Write a date in the form YYYY-MM-DD, and nothing else.", _matches(r"\d{4}-\d{2}-\d{2}")),
         FormatTask(
-            "columns",
-            'Write one line with two words separated by the sign "|".',
-            lambda r: len(_rows(r)) == 1 and r.count("|") == 1,
+            "repeat date", "Repeat this date exactly, and write nothing else: 2021-03-04", _matches(r"2021-03-04")
+        ),
+        FormatTask(
+            "json dog",
+            'Answer with a JSON object that has the keys "name" and "age", for a dog.',
+            _json_keys("name", "age"),
         ),
     ]
 
@@ -157,7 +163,7 @@ def _lines(count: int) -> Callable[[str], bool]:
 def _json_keys(*keys: str) -> Callable[[str], bool]:
     def follows(reply: str) -> bool:
         value = _json(reply)
-        return isinstance(value, dict) and set(value) == set(keys)
+        return isinstance(value, dict) and set(keys) <= set(value)
 
     return follows
 

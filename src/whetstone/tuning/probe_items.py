@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
@@ -16,9 +16,9 @@ from whetstone.tokens.tokenizer import Tokenizer
 from whetstone.tuning.probe_formats import REPLY_TOKENS, FormatTask, format_tasks
 
 _TEXTS = Path(__file__).with_name("probe_texts")
-_SUMS_EACH = 8
+_SUMS_EACH = 6
 _SEED = 20
-_LABEL_TOKENS = 12  # a price is told by then
+_LABEL_TOKENS = 8  # a price is told by then
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,26 +174,20 @@ class _Form:
         return _plain(self._tokenizer, f"Question: {question}\nAnswer:")
 
     def answered(self, question: str, begun: str, answer: str) -> Scored:
-        """A question with its answer behind the beginning of a reply, so that habits of beginning do not matter."""
+        """A question with its answer behind the beginning of a reply, so that habits of beginning do not matter.
+
+        As plain text for chat models, too: a template's system prompt would double the tokens of sixty questions.
+        """
         if self._encoder_decoder:
             tokenizer = self._tokenizer
             return Scored(tokenizer.encode(question, add_special_tokens=True).ids, tokenizer.encode(answer).ids, 0)
         reply = f"{begun} {answer}"
-        if self.chats:
-            messages = [{"role": "user", "content": question}, {"role": "assistant", "content": reply}]
-            chat = render_chat(self._tokenizer, messages, continue_final_message=True)
-            if chat.text.endswith(reply):
-                return _from(chat.ids, chat.offsets, len(chat.text) - len(answer))
         text = f"Question: {question}\nAnswer: {reply}"
         encoding = self._tokenizer.encode(text, add_special_tokens=True)
-        behind = len(self._tokenizer.suffix_ids)
-        ids, offsets = encoding.ids[: len(encoding.ids) - behind], encoding.offsets[: len(encoding.ids) - behind]
-        return _from(ids, offsets, len(text) - len(answer))
-
-
-def _from(ids: list[int], offsets: Sequence[tuple[int, int]], start: int) -> Scored:
-    """The tokens from the one that holds this character on."""
-    return Scored(ids, None, next(n for n, (_, end) in enumerate(offsets) if end > start))
+        size = len(encoding.ids) - len(self._tokenizer.suffix_ids)
+        start = len(text) - len(answer)
+        first = next(n for n, (_, end) in enumerate(encoding.offsets) if end > start)
+        return Scored(encoding.ids[:size], None, first)
 
 
 def _plain(tokenizer: Tokenizer, text: str) -> list[int]:
