@@ -12,9 +12,9 @@ from rich.console import Console
 
 import fake_reports as fake
 from whetstone.cli import tester
-from whetstone.cli.tally import Tally
 from whetstone.evaluation.bands import GOOD, UNREADABLE
 from whetstone.evaluation.report import MIXED, Report
+from whetstone.evaluation.tally import Tally
 from whetstone.types import Prediction, Problem, Reading
 
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")

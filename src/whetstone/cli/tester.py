@@ -19,10 +19,10 @@ from rich.table import Table
 from rich.text import Text
 
 from whetstone.cli.report_view import print_report as print_report
-from whetstone.cli.tally import Tally
 from whetstone.evaluation.bands import UNREADABLE, Band
 from whetstone.evaluation.excerpt import head
 from whetstone.evaluation.judged import judge_of
+from whetstone.evaluation.tally import Tally
 from whetstone.evaluation.wording import with_unit
 from whetstone.types import Case, Prediction, Problem
 
@@ -121,7 +121,7 @@ class TesterView:
         if self._writer is not None:
             self._writer.join()
             self._writer = None
-        tally.ended = time.perf_counter()
+        tally.end()
         try:
             self._write_waiting()
         finally:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from whetstone.evaluation.run import Run, RunRecord, RunStore
 from whetstone.evaluation.technique import Remarking, Rereading, Technique
@@ -28,6 +29,19 @@ class Watcher(Protocol):
 
     def finish(self) -> None:
         """The technique is through."""
+        ...
+
+
+@runtime_checkable
+class Following(Protocol):
+    """A watcher that follows a whole comparison, and shows what earlier runs had answered."""
+
+    def planned(self, labels: Sequence[str]) -> None:
+        """These techniques will answer, in this order."""
+        ...
+
+    def opened(self, run: str, answers: Sequence[Prediction]) -> None:
+        """The run of the technique that starts next, by its id, holds these answers already."""
         ...
 
 
@@ -85,6 +99,9 @@ def evaluate(
         asked = list(zip(cases.values(), keys, strict=True))
         _take_over(technique, run, store, [(case, key) for case, key in asked if not run.has_answer(case.id, key)])
         missing = [case for case, key in asked if not run.has_answer(case.id, key)]
+        if isinstance(watcher, Following):
+            unanswered = {case.id for case in missing}
+            watcher.opened(run.id, [run.answers[name] for name in cases if name not in unanswered])
         watcher.start(label or technique.name, len(cases), len(cases) - len(missing))
         try:
             for prediction in technique.predict(missing) if missing else ():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from whetstone.evaluation.cross_fit import CrossFitted
-from whetstone.evaluation.harness import Unwatched, Watcher, evaluate
+from whetstone.evaluation.harness import Following, Unwatched, Watcher, evaluate
 from whetstone.evaluation.metrics import deciding_metric
 from whetstone.evaluation.report import Report, RunResult
 from whetstone.evaluation.run import RunRecord, RunStore
@@ -81,7 +81,10 @@ def compare(
         keep_problem(store.home, problem)
         results: dict[int, RunResult] = {}
         # Those that ask no model go first: what is wrong with them is told before minutes or money are spent.
-        for position, technique in sorted(enumerate(planned), key=lambda entry: entry[1].model is not None):
+        order = sorted(enumerate(planned), key=lambda entry: entry[1].model is not None)
+        if isinstance(watcher, Following):
+            watcher.planned([run_label(technique.name, technique.model, len(models)) for _, technique in order])
+        for position, technique in order:
             label = run_label(technique.name, technique.model, len(models))
             record = evaluate(problem, technique, store, watcher, label=label, retry_errors=retry_errors)
             results[position] = run_result(problem, record, label)
@@ -145,4 +148,6 @@ def run_result(problem: Problem, record: RunRecord, label: str) -> RunResult:
         build_seconds=record.build_seconds,
         notes=tuple(notes),
         identity=record.header["identity"],
+        ways=record.ways,
+        training=record.training,
     )

@@ -13,12 +13,12 @@ from whetstone.evaluation.bands import FAR, GOOD, GOOD_SCORE, NEAR, NEAR_SCORE, 
 from whetstone.evaluation.excerpt import head
 from whetstone.evaluation.figures.parts import Figure, axis, counted, safe, short, unit_axis
 from whetstone.evaluation.judged import Judged
+from whetstone.evaluation.running import running_interval, steps_of
 from whetstone.evaluation.wording import with_unit
 from whetstone.types import Problem
 
 _MOST_BARS = 400  # points of one plot beyond which the bars of their intervals would be one grey cloud
 MOST_POINTS = 1_500  # of one plot: SVG stays quick, and eight runs on 10,000 items stay below 3 MB
-_MOST_STEPS = 300  # of a running mean
 
 Floats = NDArray[np.float64]
 
@@ -157,8 +157,8 @@ def _padded(low: float, high: float) -> list[float]:
 def running_mean(problem: Problem, items: Sequence[Judged]) -> Figure:
     """The mean error after each answer with its 95 % band: whether the items were enough."""
     values, name = _followed(problem, items)
-    means, low_ends, high_ends, method = _running_interval(values, share=problem.kind == "label")
-    steps = _steps(len(values))
+    means, low_ends, high_ends, method = running_interval(values, share=problem.kind == "label")
+    steps = steps_of(len(values))
     x = [step + 1 for step in steps]
     y = [short(means[step]) for step in steps]
     low = [short(low_ends[step]) for step in steps]
@@ -206,40 +206,12 @@ def running_mean(problem: Problem, items: Sequence[Judged]) -> Figure:
     )
 
 
-def _running_interval(values: Floats, *, share: bool) -> tuple[Floats, Floats, Floats, str]:
-    """The mean of the first 1, 2, ... n values, the two ends of its 95 % interval, and what that is, in words.
-
-    A share is in percent. Its interval is Wilson's (1927), which has a width where all answers so far were right.
-    """
-    n = np.maximum(np.arange(1, len(values) + 1), 1)
-    means = np.cumsum(values) / n
-    if share:
-        p, z = means / 100, 1.96
-        middle, half = p + z**2 / (2 * n), z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
-        scale = 100 / (1 + z**2 / n)
-        words = "The band is the 95 % interval of the answers so far (Wilson)."
-        return means, scale * (middle - half), scale * (middle + half), words
-    centred = values - (values.mean() if len(values) else 0.0)  # else the subtraction below cancels
-    squares = np.maximum(np.cumsum(centred**2) - np.cumsum(centred) ** 2 / n, 0.0)
-    half = 1.96 * np.sqrt(squares / np.maximum(n - 1, 1) / n)
-    # Neither an error nor a score is below 0.
-    words = "The band is the mean ± 1.96 standard errors of the answers so far."
-    return means, np.maximum(means - half, 0.0), means + half, words
-
-
 def _followed(problem: Problem, items: Sequence[Judged]) -> tuple[Floats, str]:
     """What the running mean is of, per answer, and its name."""
     if problem.kind == "number":
         return np.array([item.error for item in items if item.error is not None], dtype=np.float64), "mean error"
     scores = np.array([0.0 if item.error is None else 1 - item.error for item in items])
     return (100 * scores, "accuracy") if problem.kind == "label" else (scores, "mean ROUGE-L")
-
-
-def _steps(n: int) -> list[int]:
-    """Indices from 1 to n - 1, denser at the beginning, where a running mean moves most."""
-    if n <= 2:
-        return list(range(n))
-    return sorted({round(1 + (n - 2) * (step / (_MOST_STEPS - 1)) ** 1.5) for step in range(_MOST_STEPS)})
 
 
 def score_histogram(items: Sequence[Judged]) -> Figure:

@@ -15,7 +15,7 @@ from whetstone.types import Case, Problem
 
 
 class Constant(FittedTechnique):
-    """The mean, median or mode of the training answers, whatever the case.
+    """`constant[:mean|median|mode]`: a typical training answer, whatever the case.
 
     Without an argument, the one that the problem's metric rewards: the median for absolute errors, the mean for squared
     ones, the exponential of the mean logarithm for RMSLE, the most frequent label. Of equally frequent answers the mode

@@ -15,7 +15,7 @@ from whetstone.types import Problem
 
 @dataclass
 class Tally:
-    """Counts and sums over the answers of one technique since it began.
+    """Counts and sums over the answers of one technique since it began, and over earlier ones that it is given.
 
     Attributes:
         label: what the technique is called.
@@ -23,7 +23,7 @@ class Tally:
         already: of them, those that had answers before.
         began, ended: `time.perf_counter`; None while it goes on.
         done: new answers.
-        bands: how many of them have each grade, by letter.
+        bands: how many answers have each grade, by letter.
         counted, sum, squares: of their errors (numbers), or of 1 - error, unreadable ones as 0 (labels and texts).
         cost: US dollars, where prices are known.
     """
@@ -41,16 +41,29 @@ class Tally:
     squares: float = 0.0
     cost: float = 0.0
 
-    def add(self, band: Band, error: float | None, cost: float | None) -> None:
-        """Count an answer; `error` as in `whetstone.evaluation.judged.Judged`."""
+    def add(self, band: Band, error: float | None, cost: float | None) -> float | None:
+        """Count a new answer; `error` as in `whetstone.evaluation.judged.Judged`.
+
+        Returns:
+            What the mean is of; None where the answer does not count.
+        """
         self.done += 1
-        self.bands[band.letter] += 1
         self.cost += cost or 0.0
+        return self.add_earlier(band, error)
+
+    def add_earlier(self, band: Band, error: float | None) -> float | None:
+        """Count an answer of an earlier run: it is no new one, and costs nothing now."""
+        self.bands[band.letter] += 1
         value = error if self.problem.kind == "number" else 0.0 if error is None else 1.0 - error
         if value is not None:
             self.counted += 1
             self.sum += value
             self.squares += value * value
+        return value
+
+    def end(self) -> None:
+        """Stop its clock."""
+        self.ended = time.perf_counter()
 
     @property
     def elapsed(self) -> float:
@@ -80,7 +93,7 @@ class Tally:
     def _mean(self) -> str:
         """The mean so far, with half of its 95 % interval."""
         if not self.counted:
-            return "no readable answer" if self.done else ""
+            return "no readable answer" if self.bands else ""
         mean = self.sum / self.counted
         variance = max(0.0, self.squares / self.counted - mean**2) / max(1, self.counted - 1)
         half = 1.96 * math.sqrt(variance) if self.counted > 1 else None
