@@ -1,6 +1,6 @@
 """Whetstone's curation against the course's way, on the same rows, side by side.
 
-    uv run python benchmarks/curate.py [--rows 500000] [--repeats 1] [--source FILE] [--same]
+    uv run python benchmarks/curate.py [--rows 500000] [--repeats 1] [--source FILE] [--made-up] [--same]
 
 The course's way is what its notebooks do: a pool of processes, in which each line is parsed with `json.loads`, made an
 Item object whose texts are scrubbed with regular expressions, encoded with the model's `AutoTokenizer`, cut to 160
@@ -8,11 +8,13 @@ tokens and decoded, and kept when price and length are within bounds; the items 
 there: it finds no duplicates, forms no groups, draws no split and writes no file. Whetstone's side is the whole of
 `whet data curate`, from the file to Parquet with its report.
 
-The rows are those of the product data beside the repository, replicated until there are enough. Copies are made
-different, so that neither side is spared work by repetition: a copy has another title, and of its texts and details
-three words in four are drawn anew from the words of the file. `--same` leaves the copies as they are.
+The rows are those of the product data beside the repository, or, where that is not there or with `--made-up`, made up
+by `product_rows.py` with the same kinds of dirt; they are replicated until there are enough. Copies are made different,
+so that neither side is spared work by repetition: a copy has another title, and of its texts and details three words in
+four are drawn anew from the words of the file. `--same` leaves the copies as they are.
 
-Exits 1 below 10 times the rows per second, or at a peak of 2 GB of memory and more.
+Both sides are timed by the clock and by the processor time of their processes, which other work on the machine hardly
+changes. Exits 1 below 10 times the rows per second by either, or at a peak of 2 GB of memory and more.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ import os
 import platform
 import random
 import re
+import resource
 import statistics
 import subprocess
 import sys
@@ -37,6 +40,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import product_rows
+
 from whetstone import settings
 from whetstone.models import load_model
 
@@ -44,6 +49,7 @@ SOURCE = Path(__file__).resolve().parents[2] / "shared" / "data" / "products" / 
 LIMIT = 10.0
 MOST_MEMORY = 2_000_000_000
 CHUNK = 1_000
+MADE_UP = 13_000  # rows before they are replicated, as many as the real ones
 # Rows of the course's way that are timed; its rate does not depend on how many there are.
 PEER_ROWS = 30_000
 
@@ -145,44 +151,75 @@ def chunks(path: Path, rows: int) -> Iterator[list[str]]:
             yield chunk
 
 
-def peer_rate(path: Path, rows: int) -> float:
-    """Rows per second of the course's way; its processes have their tokenizers before the clock starts."""
+@dataclass(frozen=True)
+class Pace:
+    """Rows per second, by the clock and by processor time."""
+
+    clock: float
+    processor: float
+
+
+def processor_seconds() -> float:
+    """Of this process and of its children that have ended."""
+    spent = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(each.ru_utime + each.ru_stime for each in spent)
+
+
+def peer_pace(path: Path, rows: int) -> Pace:
+    """The course's way; its processes have their tokenizers before the clocks start."""
     workers = settings.threads()
-    with ProcessPoolExecutor(workers, initializer=start_peer, initargs=(tokenizer_folder(),)) as pool:
-        list(pool.map(items_of, [[]] * workers))
+    folder = tokenizer_folder()
+    begun = processor_seconds()
+    with ProcessPoolExecutor(workers, initializer=start_peer, initargs=(folder,)) as pool:
+        ready = sum(pool.map(spent_so_far, range(workers)))
         started = time.perf_counter()
         kept = sum(len(batch) for batch in pool.map(items_of, chunks(path, rows)))
         seconds = time.perf_counter() - started
-    print(f"  the course's way: {rows:,} rows in {seconds:.1f} s, {kept:,} items")
-    return rows / seconds
+    spent = processor_seconds() - begun - ready
+    print(f"  the course's way: {rows:,} rows in {seconds:.1f} s, {spent:.1f} s of processor time, {kept:,} items")
+    return Pace(rows / seconds, rows / spent)
+
+
+def spent_so_far(_: int) -> float:
+    """Processor time of a worker that is ready."""
+    time.sleep(1)  # so that each worker is asked once
+    return time.process_time()
 
 
 _CURATE = """
-import resource, sys, time
+import json, resource, sys, time
 from pathlib import Path
 from whetstone.curation.job import curate
-started = time.perf_counter()
+started, spent = time.perf_counter(), time.process_time()
 report = curate(sys.argv[1], Path(sys.argv[2]))
-print(report.kept, report.rows, time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+seconds, spent = time.perf_counter() - started, time.process_time() - spent
+print(json.dumps([report.kept, report.rows, seconds, spent, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss]))
 """
 
 
-def our_rate(path: Path, folder: Path) -> tuple[float, int]:
-    """Rows per second of a whole curation in a process of its own, and its peak memory in bytes."""
+def our_pace(path: Path, folder: Path) -> tuple[Pace, int]:
+    """A whole curation in a process of its own, and its peak memory in bytes."""
     command = [sys.executable, "-c", _CURATE, str(path), str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    kept, rows, seconds, peak = done.stdout.split()
-    memory = int(peak) * (1 if sys.platform == "darwin" else 1024)
+    kept, rows, seconds, spent, peak = json.loads(done.stdout)
+    memory = peak * (1 if sys.platform == "darwin" else 1024)
     print(
-        f"  whet data curate: {int(rows):,} rows in {float(seconds):.1f} s, {int(kept):,} kept, {memory / 1e9:.2f} GB"
+        f"  whet data curate: {rows:,} rows in {seconds:.1f} s, {spent:.1f} s of processor time, {kept:,} kept, "
+        f"{memory / 1e9:.2f} GB"
     )
-    return int(rows) / float(seconds), memory
+    return Pace(rows / seconds, rows / spent), memory
 
 
-def replicated(source: Path, path: Path, rows: int, same: bool) -> None:
-    """Write so many rows of the source, again and again from its beginning; copies differ unless `same`."""
+def rows_of(source: Path | None) -> list[str]:
+    """The lines of a file, or made-up ones."""
+    if source is None:
+        return list(product_rows.lines(MADE_UP))
     with gzip.open(source, "rt", encoding="utf-8") as file:
-        lines = file.readlines()
+        return file.readlines()
+
+
+def replicated(lines: list[str], path: Path, rows: int, same: bool) -> None:
+    """Write so many rows, again and again from the first one; copies differ unless `same`."""
     vocabulary = [word for line in lines[:2000] for part in json.loads(line)["description"] for word in part.split()]
     draw = random.Random(0)
     with open(path, "w", encoding="utf-8") as file:
@@ -201,7 +238,10 @@ def _varied(line: str, copy: int, vocabulary: list[str], draw: random.Random) ->
     row["title"] = f"{row['title']} {draw.choice(vocabulary)} {copy}"
     row["parent_asin"] = f"{row['parent_asin']}-{copy}"
     row["description"], row["features"] = ([other(part) for part in row[name]] for name in ("description", "features"))
-    details = json.loads(row["details"])
+    try:
+        details = json.loads(row["details"])
+    except ValueError:
+        return json.dumps(row) + "\n"
     # Measures stay measures.
     row["details"] = json.dumps(
         {
@@ -216,11 +256,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=500_000)
     parser.add_argument("--repeats", type=int, default=1)
-    parser.add_argument("--source", type=Path, default=SOURCE)
+    parser.add_argument("--source", type=Path, default=SOURCE if SOURCE.is_file() else None)
+    parser.add_argument("--made-up", action="store_true", help="take made-up rows although there are real ones")
     parser.add_argument("--same", action="store_true", help="leave the copies as they are")
     arguments = parser.parse_args()
-    if not arguments.source.is_file():
-        print(f"There is no {arguments.source}: name a file in the layout of raw_meta with --source")
+    source = None if arguments.made_up else arguments.source
+    if source is not None and not source.is_file():
+        print(f"There is no {source}: name a file in the layout of raw_meta with --source, or say --made-up")
         return 2
     packages = ", ".join(f"{name} {version(name)}" for name in ("polars", "numpy", "tokenizers"))
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
@@ -229,18 +271,23 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         path = folder / "meta.jsonl"
-        replicated(arguments.source, path, arguments.rows, arguments.same)
+        replicated(rows_of(source), path, arguments.rows, arguments.same)
         copies = "as they are" if arguments.same else "each different"
-        print(f"{arguments.rows:,} rows, {path.stat().st_size / 1e6:,.0f} MB, copies {copies}")
+        origin = f"of {source.name}" if source else "made up"
+        print(f"{arguments.rows:,} rows {origin}, {path.stat().st_size / 1e6:,.0f} MB, copies {copies}")
         for repeat in range(arguments.repeats):
-            ours, peak = our_rate(path, folder / f"out{repeat}")
-            peer = peer_rate(path, min(arguments.rows, PEER_ROWS))
-            ratios.append(ours / peer)
+            ours, peak = our_pace(path, folder / f"out{repeat}")
+            peer = peer_pace(path, min(arguments.rows, PEER_ROWS))
+            ratios.append((ours.clock / peer.clock, ours.processor / peer.processor))
             peaks.append(peak)
-            print(f"  {ours:,.0f} rows/s against {peer:,.0f}: {ratios[-1]:.1f} times")
-    ratio, memory = statistics.median(ratios), max(peaks)
-    print(f"{ratio:.1f} times the rows per second (at least {LIMIT:.0f}); peak memory {memory / 1e9:.2f} GB (below 2)")
-    return 0 if ratio >= LIMIT and memory < MOST_MEMORY else 1
+            print(f"  {ours.clock:,.0f} rows/s against {peer.clock:,.0f}: {ratios[-1][0]:.1f} times")
+    by_clock, by_processor = (statistics.median(column) for column in zip(*ratios, strict=True))
+    memory = max(peaks)
+    print(
+        f"{by_clock:.1f} times the rows per second, {by_processor:.1f} by processor time (at least {LIMIT:.0f}); "
+        f"peak memory {memory / 1e9:.2f} GB (below 2)"
+    )
+    return 0 if min(by_clock, by_processor) >= LIMIT and memory < MOST_MEMORY else 1
 
 
 if __name__ == "__main__":
