@@ -172,7 +172,7 @@ class EncodingModel(Protocol):
     def encoder_decoder(self) -> bool: ...
 
 
-def answers_apart(model: ChatModel) -> bool:
+def answers_apart(model: object) -> bool:
     """Whether a model reads a prompt as a whole and answers in a text of its own, as an encoder-decoder does (T5).
 
     All others go on with the prompt, from its last token.

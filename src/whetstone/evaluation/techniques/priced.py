@@ -163,7 +163,7 @@ class Priced:
         self._decoder = estimate_for(problem.metric) if self._asked == AUTO else self._asked  # type: ignore[assignment]
         self._numbers = self._other = self._endpoint = None
         if self._decoder in ESTIMATES and not shows_all_tokens(self._model):
-            self._endpoint = EndpointNumbers(self._model, self._grid, self._decoder)  # type: ignore[arg-type]
+            self._endpoint = EndpointNumbers(self._model, self._grid, self._decoder)
         elif self._decoder in ESTIMATES:
             trie = number_trie(self._model, self._grid, self._prompt.label)
             self._numbers = KeptNumbers(self._model, trie)
@@ -195,8 +195,8 @@ class Priced:
 
     def predict(self, cases: Sequence[Case]) -> Iterator[Prediction]:
         if self._endpoint is not None:
-            for found in self._endpoint.predict(self._conversations(cases)):
-                yield replace(found, reading=self._within(found.reading))
+            for answer in self._endpoint.predict(self._conversations(cases)):
+                yield replace(answer, reading=self._within(answer.reading))
             return
         keys = self.keys(cases)
         for index, decoded, seconds in self._read(cases):
