@@ -27,7 +27,7 @@ class LiveModel(HfModel):
         self._loaded = loaded.get_base_model() if hasattr(loaded, "get_base_model") else loaded
 
     @property
-    def identity(self) -> ModelIdentity:  # type: ignore[override]
+    def identity(self) -> ModelIdentity:
         """Of no model that could be found again."""
         return ModelIdentity(spec=self._source.spec, engine="transformers", name=self._source.name, revision="training")
 

@@ -116,9 +116,9 @@ def prepare(config: TuneConfig, *, progress: Progress | None = None) -> Prepared
 
     require_tuning()
     base, tokenizer = _base(config)
-    parts = {"encoder_decoder": base.encoder_decoder, "progress": progress}
-    data = load_data(config, tokenizer, **parts)
-    data = with_replay(data, config, tokenizer, **parts)
+    apart = base.encoder_decoder
+    data = load_data(config, tokenizer, encoder_decoder=apart, progress=progress)
+    data = with_replay(data, config, tokenizer, encoder_decoder=apart, progress=progress)
     checks, ok = _template_check(base, tokenizer, progress) if data.chats else ((), True)
     return Prepared(config, data, plan_of(config, data), checks, ok)
 
@@ -260,18 +260,7 @@ def _settled(prepared: Prepared, outcome: TuneOutcome) -> Actual | None:
     from whetstone.tuning.plan import settle
     from whetstone.tuning.processes import process_number
 
-    if process_number() != 0:
-        return None
-    events = history(outcome.folder)
-    return settle(
-        outcome.folder,
-        prepared.plan,
-        seconds=sum(float(event["seconds"]) for event in events if event.get("kind") in _TIMED and "seconds" in event),
-        memory=outcome.memory or None,
-    )
-
-
-_TIMED = ("step", "validation", "probe")
+    return settle(outcome.folder, prepared.plan) if process_number() == 0 else None
 
 
 def _findings(prepared: Prepared, events: Sequence[Event]) -> list[Finding]:

@@ -83,16 +83,13 @@ class Tuned:
 def _technique(how: str, numbers: bool) -> str:
     """The spec of the technique that asks the model.
 
-    Raises:
-        UsageError: it asks none.
+    Args:
+        how: as it was written behind the run.
+        numbers: whether the run's rows ask for numbers.
     """
     name = how.partition(":")[0]
     if name in _ASKING:
         return how
-    if not numbers:
-        if not how:
-            return "ask"
-        if name in METHODS:
-            return f"few-shot:{how}"
-        raise UsageError(f"tuned asks in one of these ways: {', '.join(_ASKING)}, not {how!r}")
+    if not numbers and (not how or name in METHODS):
+        return f"few-shot:{how}" if how else "ask"
     return f"price:{how}" if how else "price"

@@ -31,6 +31,7 @@ from whetstone.types import Case, Problem, TargetKind
 ASKED = "asked.json"
 TEXTS = "texts.npy"
 _FAR = 2.0  # times, between medians
+_TIMED = ("step", "validation", "probe")
 _FEW = 0.01  # share of the test items that a run may have seen: it moves no result, and is told
 
 
@@ -133,8 +134,10 @@ class TunedModel:
 
 def model_ways(tuned: TunedModel | None, *, looks_up: bool) -> tuple[Way, ...]:
     """The ways of a technique that asks a language model, which may be tuned."""
-    found: tuple[Way, ...] = (("retrieval",) if looks_up else ()) + (("tuning",) if tuned is not None else ())
-    return found or ("prompting",)
+    found: list[Way] = ["retrieval"] if looks_up else []
+    if tuned is not None:
+        found.append("tuning")
+    return tuple(found) or ("prompting",)
 
 
 def tuned_model(spec: str) -> TunedModel | None:
@@ -225,7 +228,7 @@ def _read_texts(place: Path) -> Keys | None:
 
 def _training(place: Path) -> Training:
     """What the whole run took: the best revision is known only when all are."""
-    seconds = sum(float(line["seconds"]) for line in history(place) if line.get("seconds"))
+    seconds = sum(float(line.get("seconds") or 0.0) for line in history(place) if line["kind"] in _TIMED)
     price = _price_per_hour(place)
     return Training(seconds or None, price * seconds / 3600 if seconds else None, place.name)
 
