@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,14 @@ class ChatActions:
     def models(self, page: Page) -> Updates:
         """Somebody looks at a list of models."""
         return self._view.models(page) or NOTHING
+
+    def beside(self, page: Page, asked: str) -> Updates:
+        """The address asks for these models, a JSON list of the first and the second one; "" for none."""
+        try:
+            first, second = map(str, json.loads(asked or "[]"))
+        except (ValueError, TypeError):
+            return NOTHING
+        return self._view.beside(page, first, second) or NOTHING
 
     def new(self, page: Page) -> Updates:
         """Begin a conversation."""

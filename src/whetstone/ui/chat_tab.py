@@ -17,6 +17,9 @@ from whetstone.ui.running import RunningAnswers
 from whetstone.ui.thread import Thread, thread_html
 
 IMPORTED = [".json", ".jsonl", ".zip"]
+# The models that an address asks for: ?model=NAME&second=NAME, as the Tune tab writes it.
+_OF_BESIDE = """(page, beside) => [page, JSON.stringify(
+  ['model', 'second'].map((name) => new URLSearchParams(location.search).get(name) || ''))]"""
 
 
 def build_chat(page: gr.Blocks, pool: ModelPool, store: ConversationStore) -> None:
@@ -24,6 +27,7 @@ def build_chat(page: gr.Blocks, pool: ModelPool, store: ConversationStore) -> No
     script = files("whetstone.ui").joinpath("act.js").read_text(encoding="utf-8")
     state = gr.State(Page())
     address = gr.Textbox(visible=False)
+    beside = gr.Textbox(visible=False)
     with gr.Row(elem_id="wh-chat", equal_height=False):
         with gr.Column(elem_id="wh-side", scale=0, min_width=250):
             new = gr.Button("New conversation", elem_id="wh-new", variant="secondary")
@@ -61,7 +65,7 @@ def build_chat(page: gr.Blocks, pool: ModelPool, store: ConversationStore) -> No
     widgets = Widgets(state, address, thread, live, notice, meter, sidebar, box, send, stop, search, tuple(settings))
     running = RunningAnswers()
     actions = ChatActions(pool, store, running, ChatView(pool, store, running, widgets))
-    _wire(page, actions, widgets, new, bring_in)
+    _wire(page, actions, widgets, new, bring_in, beside)
 
 
 def _html(script: str, **more: Any) -> gr.HTML:
@@ -114,7 +118,14 @@ def _settings(pool: ModelPool) -> list[gr.components.Component]:
     return [model, second, system, compares, second_system, *numbers, probabilities]
 
 
-def _wire(page: gr.Blocks, actions: ChatActions, widgets: Widgets, new: gr.Button, bring_in: gr.UploadButton) -> None:
+def _wire(
+    page: gr.Blocks,
+    actions: ChatActions,
+    widgets: Widgets,
+    new: gr.Button,
+    bring_in: gr.UploadButton,
+    beside: gr.Textbox,
+) -> None:
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     settings = list(widgets.settings)
     shown = [widgets.thread, widgets.live, widgets.notice, widgets.sidebar, widgets.box, widgets.send, widgets.stop]
@@ -144,4 +155,6 @@ def _wire(page: gr.Blocks, actions: ChatActions, widgets: Widgets, new: gr.Butto
     looked = [event for widget in lists if (event := getattr(widget, "focus", None))]
     gr.on([*looked, page.load], actions.models, widgets.page, lists, **many)
     of_address = "(page, address) => [page, new URLSearchParams(location.search).get('chat') || '']"
-    afterwards(page.load(actions.load, [widgets.page, widgets.address], shown, js=of_address, **quiet))
+    loaded = page.load(actions.load, [widgets.page, widgets.address], shown, js=of_address, **quiet)
+    afterwards(loaded)
+    loaded.then(actions.beside, [widgets.page, beside], lists, js=_OF_BESIDE, **quiet)

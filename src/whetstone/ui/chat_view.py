@@ -81,6 +81,17 @@ class ChatView:
             second: gr.update(choices=[("None", ""), *((name, name) for name in names)]),
         }
 
+    def beside(self, page: Page, first: str, second: str) -> Updates:
+        """Two models side by side; those that are not offered change nothing."""
+        names = tuple(self._pool.offered)
+        page.models = names
+        lists = zip(self.widgets.settings[:2], (first, second), ([], [("None", "")]), strict=True)
+        return {
+            widget: gr.update(choices=[*none, *((name, name) for name in names)], value=name)
+            for widget, name, none in lists
+            if name in names
+        }
+
     def live(self, answers: Sequence[Running]) -> str:
         """The answers that are being written here."""
         articles = [thread.live_html(answer.turn, answer.text, answer.reasoning, self._names) for answer in answers]

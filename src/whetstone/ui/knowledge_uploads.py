@@ -30,24 +30,43 @@ def take(folder: Path, name: str, data: str, at: int, *, last: bool) -> Path | N
         StorageError: it cannot be written.
     """
     name = file_name(name)
+    # Beside the folder: a scan must not meet half of a file.
+    part = folder.parent / f"{folder.name}.arriving" / name
+    add_piece(part, name, data, at, instead="put it into a folder and sync that")
+    if not last:
+        return None
+    try:
+        return part.replace(folder / name)
+    except OSError as error:
+        raise StorageError(f"{name} cannot be kept: {error.strerror or error}") from error
+
+
+def add_piece(part: Path, name: str, data: str, at: int, *, instead: str) -> None:
+    """Write a piece of a file behind those before it.
+
+    Args:
+        part: where the pieces are put together; its folder is made.
+        name: of the file, for messages.
+        data: the piece in base64.
+        at: how many bytes came before it.
+        instead: what to do with a file that is too large.
+
+    Raises:
+        UsageError: the piece is no good, one before it is missing, or the file is too large.
+        StorageError: it cannot be written.
+    """
     try:
         piece = base64.b64decode(data, validate=True)
     except (binascii.Error, ValueError):
         raise UsageError(f"{name}: what arrived is no base64: send the file again") from None
     if at + len(piece) > MOST_BYTES:
-        raise UsageError(f"{name} has over {MOST_BYTES // 2**20} MiB: put it into a folder and sync that")
-    # Beside the folder: a scan must not meet half of a file.
-    parts = folder.parent / f"{folder.name}.arriving"
-    part = parts / name
+        raise UsageError(f"{name} has over {MOST_BYTES // 2**20} MiB: {instead}")
     try:
-        parts.mkdir(exist_ok=True)
-        with part.open("r+b" if at else "wb") as file:
-            if file.seek(0, 2) != at:
-                raise UsageError(f"{name}: a piece of the file is missing: send it again")
+        part.parent.mkdir(parents=True, exist_ok=True)
+        if at and not (part.is_file() and part.stat().st_size == at):
+            raise UsageError(f"{name}: a piece of the file is missing: send it again")
+        with part.open("ab" if at else "wb") as file:
             file.write(piece)
-        if not last:
-            return None
-        return part.replace(folder / name)
     except OSError as error:
         raise StorageError(f"{name} cannot be kept: {error.strerror or error}") from error
 

@@ -1,4 +1,4 @@
-"""Work on knowledge bases that takes longer than a person waits.
+"""Work that takes longer than a person waits: on knowledge bases, comparisons, tuning runs.
 
 It belongs to the server and to no page: a page that is reloaded finds it again, and one that is closed ends none of it.
 """
@@ -50,7 +50,7 @@ class Task(Generic[News]):
         self.stopped = False
         self.done = False
         self.asked = time.monotonic()
-        threading.Thread(target=self._run, args=(work,), name=f"whetstone-{what}", daemon=True).start()
+        threading.Thread(target=self._run, args=(what, work), name=f"whetstone-{what}", daemon=True).start()
 
     def stop(self) -> None:
         """End it where it next tells something."""
@@ -61,7 +61,7 @@ class Task(Generic[News]):
         if self.stopped:
             raise _Stopped
 
-    def _run(self, work: Callable[[Tell[News]], Any]) -> None:
+    def _run(self, what: str, work: Callable[[Tell[News]], Any]) -> None:
         try:
             self.result = work(self._tell)
         except _Stopped:
@@ -69,7 +69,7 @@ class Task(Generic[News]):
         except WhetstoneError as error:
             self.error = str(error)
         except Exception as error:
-            log.error("work of the Knowledge tab failed", exc_info=error)
+            log.error("work in the background failed: %s", what, exc_info=error)
             self.error = f"Whetstone made a mistake ({type(error).__name__}: {error}). The server's log tells more."
         finally:
             self.done = True

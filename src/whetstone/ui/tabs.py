@@ -34,6 +34,8 @@ TABS = (
     ("Tokens", "whetstone.ui.tokens_tab:build_tokens"),
     ("Knowledge", "whetstone.ui.knowledge_tab:build_knowledge"),
     ("Price", "whetstone.ui.price_tab:build_price"),
+    ("Tune", "whetstone.ui.tune_tab:build_tune"),
+    ("Compare", "whetstone.ui.compare_tab:build_compare"),
 )
 
 

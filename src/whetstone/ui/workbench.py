@@ -9,6 +9,8 @@ import gradio as gr
 
 from whetstone.chat.store import ConversationStore
 from whetstone.models.pool import ModelPool
+from whetstone.ui.compare_earlier import SeenRuns
+from whetstone.ui.compare_report import report_routes
 from whetstone.ui.tabs import TABS, Workbench, build_tab
 
 # The page needs nothing from elsewhere, and may ask for nothing there, whatever a model writes. Gradio compiles its
@@ -48,6 +50,7 @@ def mount_workbench(
         path: where.
         own_user: the app lets in nobody but the user who started it, see `Workbench`.
     """
+    app.include_router(report_routes(SeenRuns(all_runs=own_user or pool.any_spec)))
     mounted: fastapi.FastAPI = gr.mount_gradio_app(
         app,
         build_workbench(pool, store, own_user=own_user),
