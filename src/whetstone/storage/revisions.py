@@ -167,7 +167,9 @@ def history(folder: Path) -> list[dict[str, Any]]:
     lines: list[dict[str, Any]] = []
     for line in read_journal(folder / "journal.jsonl"):
         if line.get("kind") == "note" and line.get("resumed"):
-            lines = [entry for entry in lines if entry.get("step", 0) <= line["step"] and entry["kind"] != "end"]
+            # Behind step 0 nothing was kept, not even the base's validation.
+            kept = line["step"] if line["step"] > 0 else -1
+            lines = [entry for entry in lines if entry.get("step", 0) <= kept and entry["kind"] != "end"]
         lines.append(line)
     return lines
 

@@ -173,6 +173,7 @@ def _train(job: Job, trainer: Any) -> TuneOutcome:
         job.log.tell("note", last.step, text=f"Going on behind step {last.step}", resumed=True)
     else:
         # What an earlier session did without leaving a revision is done again.
+        trainer.args.eval_on_start = bool(len(job.validation)) or job.metric is not None  # of the base
         job.log.tell("note", 0, text=_beginning(trainer, job), resumed=True)
         if job.probe is not None:
             job.log.tell("probe", 0, **job.probe(trainer.model))

@@ -8,6 +8,7 @@ and placement through accelerate, callbacks, and the integrations that log elsew
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -196,12 +197,12 @@ class TuningTrainer(Trainer):  # type: ignore[misc]
             overhead=job.order.overhead,
             packed=job.order.packed,
         )
-        shares = totals(job.validation)
+        objective, shares = replace(job.objective, kl_weight=0.0), totals(job.validation)
         loss = torch.zeros((), device=self.args.device)
         with torch.no_grad(), memory_errors(job.base.source.spec):
             for micro in order.shared_out(range(len(job.validation)))[process_number()]:
                 batch = self._prepare_inputs(job.collator(job.validation, micro))
-                loss += job.objective(self.model, batch, shares)
+                loss += objective(self.model, batch, shares)
         sum_tensors([loss])
         return float(loss)
 
