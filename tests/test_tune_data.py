@@ -17,6 +17,7 @@ from whetstone.curation.options import Options
 from whetstone.datasets.build import build_problem
 from whetstone.errors import DataError, UsageError
 from whetstone.models import load_model
+from whetstone.models.base import VocabularyModel
 from whetstone.prompting.price import PricePrompt
 from whetstone.prompting.template import load_template
 from whetstone.tokens.sources import load_tokenizer
@@ -328,3 +329,14 @@ def test_packed_rows_are_what_went_in() -> None:
     assert len(PackedRows.of([])) == 0
     with pytest.raises(IndexError):
         packed[3]
+
+
+def test_an_encoder_decoder_is_asked_for_numbers_as_the_price_technique_asks(tmp_path: Path) -> None:
+    asked = load_model(f"hf:{tiny_hf.t5(tmp_path / 't5')}")
+    assert isinstance(asked, VocabularyModel)
+    source = saved(tmp_path / "items.jsonl", ITEMS)
+    data = loaded(source, asked.vocabulary, encoder_decoder=True, text="text", target="price")
+    assert data.problem is not None
+    assert data.form is not None
+    for row, case in zip(data.train, data.problem.train, strict=True):
+        assert row.ids == data.form.ids(asked, case.text).ids

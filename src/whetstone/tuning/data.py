@@ -253,11 +253,11 @@ def _place(row: int, line: int | None) -> str:
 def _divided(rows: PackedRows, found: _Found, config: TuneConfig) -> tuple[PackedRows, PackedRows]:
     """Training and validation rows, in the order of the source; rows that ask the same are kept together."""
     size = config.validation_size
-    asked = np.concatenate(found.asked)
+    asked: Keys = np.concatenate(found.asked)
     groups = hashed(found.groups, b"group", len(rows))
     grouped = np.array([bool(group) for group in found.groups])
     component = components(asked, groups, grouped)
-    contents: Keys = asked + np.arange(len(rows), dtype=np.uint64)
+    contents = (asked + np.arange(len(rows), dtype=np.uint64)).astype(np.uint64)
     sizes = Sizes(validation=int(size) if size is not None and size == int(size) else size)
     split = split_training(np.arange(len(rows), dtype=np.int64), component, contents, sizes, config.seed)
     return rows.take(np.sort(split.train)), rows.take(np.sort(split.validation))

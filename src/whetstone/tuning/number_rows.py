@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -39,7 +39,7 @@ class NumberEncoder:
             cut = 0
             if len(prompt) > room:
                 try:
-                    shorter = fitted(self.form.encoder(self._tokenizer), self._tokenizer, text, room)
+                    shorter = fitted(self._encode, self._tokenizer, text, room)
                 except UsageError as error:
                     found.append(Unusable("", str(error)))
                     continue
@@ -75,12 +75,21 @@ class NumberEncoder:
     def _tokenizer(self) -> Tokenizer:
         return self.encoder.tokenizer
 
+    @cached_property
+    def _encode(self) -> Callable[[str], list[int]]:
+        return self.form.encoder(self._tokenizer, encoder_decoder=self.encoder.encoder_decoder)
+
+    @property
+    def _behind(self) -> int:
+        """Tokens that the tokenizer puts behind a text, which are no part of a prompt that a number follows."""
+        return 0 if self.encoder.encoder_decoder else len(self._tokenizer.suffix_ids)
+
     def _prompts(self, texts: Sequence[str]) -> list[list[int]]:
+        """What `PricePrompt.encoder` gives, many at once."""
         if self.form.form == "chat":
-            return list(map(self.form.encoder(self._tokenizer), texts))
-        behind = len(self._tokenizer.suffix_ids)
+            return list(map(self._encode, texts))
         encoded = self._tokenizer.encode_ids_many([self.form.text(text) for text in texts], add_special_tokens=True)
-        return [ids[: len(ids) - behind] for ids in encoded] if behind else encoded
+        return [ids[: len(ids) - self._behind] for ids in encoded] if self._behind else encoded
 
     def _answers(self, written: Sequence[str]) -> list[list[int]]:
         """The tokens of numbers, end included; a decoder's are those behind the label, which may be others."""
@@ -110,7 +119,7 @@ class NumberEncoder:
             return render_chat(self._tokenizer, self.form.messages(item), continue_final_message=True)
         text = self.form.text(item)
         found = self._tokenizer.encode(text, add_special_tokens=True)
-        end = len(found.ids) - len(self._tokenizer.suffix_ids)
+        end = len(found.ids) - self._behind
         spans = (Span(0, len(text), "content", 0),)
         return RenderedChat(text, spans, found.ids[:end], found.offsets[:end], [False] * end)
 

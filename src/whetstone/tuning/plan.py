@@ -147,7 +147,7 @@ def make_plan(config: TuneConfig, data: TuneData, base: Base) -> Plan:
     if beside is None:
         validated = len(validation_rows(data.validation, every, config.batch_size, config.seed)) / len(rows)
         read, told = validated * float(lengths.sum()), validated * learned
-        probed = _PROBE_TOKENS if config.probe else 0
+        probed = float(_PROBE_TOKENS) if config.probe else 0.0
         if data.form is not None and config.validation_metric == "auto":
             probed += min(len(data.validation), _METRIC_ITEMS) * (float(lengths.mean()) + _METRIC_NODES)
         beside = reading_work(shapes, (read + probed) * share, told + probed / 4) / speed.operations
