@@ -269,8 +269,9 @@ def _over_training(evidence: Evidence) -> Iterator[Finding]:
             "best": best,
             "last_step": last_step,
             "last": last,
-            "training_loss_then": float(np.mean(near)) if near else math.nan,
-            "training_loss_last": float(np.mean(late)) if late else math.nan,
+            **(
+                {"training_loss_then": float(np.mean(near)), "training_loss_last": float(np.mean(late))} if near else {}
+            ),
         },
     )
 
