@@ -22,6 +22,8 @@ from whetstone.storage.revisions import history, revisions, run_folder
 
 ROWS = 48
 
+Losses = dict[tuple[str, int], float]
+
 
 class Worker:
     """The program `tuning_worker.py`, see there."""
@@ -43,7 +45,7 @@ class Worker:
 
     def start(self, log: Path, config: Any, **order: Any) -> int:
         """Begin a run; its process's number."""
-        environment = {"WHETSTONE_HOME": os.environ["WHETSTONE_HOME"], **order.pop("environment", {})}
+        environment = {"WHETSTONE_HOME": os.environ.get("WHETSTONE_HOME", ""), **order.pop("environment", {})}
         line = {"log": str(log), "config": config.model_dump(), "count": ROWS, "environment": environment, **order}
         return int(self._ask(json.dumps(line)))
 
@@ -79,12 +81,10 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_hf.llama(tmp_path_factory.mktemp("model"))
 
 
-def losses(run: str) -> dict[tuple[str, int], float]:
+def losses(folder: Path) -> Losses:
     """Every loss of a run, by kind and step."""
     return {
-        (line["kind"], line["step"]): line["loss"]
-        for line in history(run_folder(run))
-        if line["kind"] in ("step", "validation")
+        (line["kind"], line["step"]): line["loss"] for line in history(folder) if line["kind"] in ("step", "validation")
     }
 
 
@@ -100,16 +100,18 @@ def wait_for_step(run: str, step: int) -> None:
     raise AssertionError(f"{run} never came to step {step}")
 
 
-def undisturbed(worker: Worker, log: Path, model: Path) -> dict[tuple[str, int], float]:
-    worker.start(log, tiny_run.config(model, run="undisturbed", lora_dropout=0.1))
-    assert worker.wait() == 0, log.read_text()
-    return losses("undisturbed")
+@pytest.fixture(scope="module")
+def expected(worker: Worker, model: Path, tmp_path_factory: pytest.TempPathFactory) -> Losses:
+    """The losses of a run that nothing disturbs."""
+    home = tmp_path_factory.mktemp("undisturbed")
+    worker.start(home / "log", tiny_run.config(model, lora_dropout=0.1), environment={"WHETSTONE_HOME": str(home)})
+    assert worker.wait() == 0, (home / "log").read_text()
+    return losses(home / "tuning" / "tiny")
 
 
 def test_a_run_that_is_killed_again_and_again_ends_with_the_same_losses(
-    worker: Worker, model: Path, tmp_path: Path
+    worker: Worker, model: Path, expected: Losses, tmp_path: Path
 ) -> None:
-    expected = undisturbed(worker, tmp_path / "log", model)
     config = tiny_run.config(model, run="killed", lora_dropout=0.1)
     dice = random.Random(3)
     for step in (1, 3, 6, 7, 9):
@@ -121,24 +123,23 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_same_losses(
         assert all((found.folder / "adapter_model.safetensors").is_file() for found in revisions(run_folder("killed")))
     worker.start(tmp_path / "log", config)
     assert worker.wait() == 0, (tmp_path / "log").read_text()
-    assert losses("killed") == pytest.approx(expected, abs=1e-3)
+    assert losses(run_folder("killed")) == pytest.approx(expected, abs=1e-3)
     assert {found.step for found in revisions(run_folder("killed"))} >= {6, 9, 12}
 
 
 def test_ctrl_c_leaves_a_revision_behind_which_the_same_command_goes_on(
-    worker: Worker, model: Path, tmp_path: Path
+    worker: Worker, model: Path, expected: Losses, tmp_path: Path
 ) -> None:
-    expected = undisturbed(worker, tmp_path / "log", model)
     config = tiny_run.config(model, run="interrupted", lora_dropout=0.1)
     pid = worker.start(tmp_path / "log", config)
     wait_for_step("interrupted", 4)
     os.kill(pid, signal.SIGINT)
     assert worker.wait() == 3, (tmp_path / "log").read_text()
-    done = max(step for _, step in losses("interrupted"))
+    done = max(step for _, step in losses(run_folder("interrupted")))
     assert revisions(run_folder("interrupted"))[-1].step == done
     worker.start(tmp_path / "log", config)
     assert worker.wait() == 0
-    assert losses("interrupted") == pytest.approx(expected, abs=1e-3)
+    assert losses(run_folder("interrupted")) == pytest.approx(expected, abs=1e-3)
 
 
 def test_a_full_disk_gives_a_sentence_and_leaves_earlier_revisions_whole(
@@ -177,7 +178,7 @@ def test_two_processes_learn_what_one_does(worker: Worker, model: Path, tmp_path
         }
         worker.start(tmp_path / f"log{number}", tiny_run.config(model, run="two"), environment=launched)
     assert [worker.wait(), worker.wait()] == [0, 0], "".join((tmp_path / f"log{n}").read_text() for n in range(2))
-    assert losses("two") == pytest.approx(losses("one"), abs=1e-4)
+    assert losses(run_folder("two")) == pytest.approx(losses(run_folder("one")), abs=1e-4)
     assert [found.step for found in revisions(run_folder("two"))] == [
         found.step for found in revisions(run_folder("one"))
     ]

@@ -41,7 +41,7 @@ def config(model: Path, **changed: Any) -> TuneConfig:
         "learning_rate": 0.01,
         "max_steps": 12,
         "batch_size": 8,
-        "micro_batch_tokens": 64,
+        "micro_batch_tokens": 128,
         "eval_steps": 3,
         "dtype": "float32",
         "device": "cpu",

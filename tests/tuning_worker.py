@@ -11,6 +11,7 @@ Exit status: 0 when the run is over, 3 when it was interrupted, 1 when it failed
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
@@ -51,6 +52,7 @@ def main() -> None:
     torch.set_num_threads(1)
     AutoModelForCausalLM.from_pretrained(sys.argv[1])
     AutoTokenizer.from_pretrained(sys.argv[1])
+    gc.freeze()  # or each collection in a fork would copy every page of it
     started: list[int] = []
     print("ready", flush=True)
     for line in sys.stdin:
