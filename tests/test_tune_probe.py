@@ -176,7 +176,7 @@ class TestProbe:
     def test_the_base_is_read_once_and_again_where_the_file_is_damaged(
         self, model: Any, tokenizer: Tokenizer, tmp_path: Path
     ) -> None:
-        kept = tmp_path / "base.npz"
+        kept = tmp_path / "base.safetensors"
         first = read_base(model, tokenizer, label_form(["positive", "negative"] * 9), kept)
         stamp = kept.stat().st_mtime_ns
         second = read_base(model, tokenizer, None, kept)

@@ -28,7 +28,7 @@ from whetstone.tuning.probe_reading import Told, at_rest, read_scored
 from whetstone.tuning.probe_replies import Written, greedy_replies
 from whetstone.tuning.probe_result import Estimate, ProbeResult, Reading, Share, compare, mean_estimate
 
-BASE_FILE = "probe_base.npz"
+BASE_FILE = "probe_base.safetensors"
 
 
 def read_base(model: Any, tokenizer: Tokenizer, label: LabelForm = PRICES, kept: Path | None = None) -> BaseReadings:

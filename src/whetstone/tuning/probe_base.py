@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -49,11 +47,13 @@ class BaseReadings:
     answers: Answers
 
     def save(self, path: Path) -> None:
-        """Write them whole, or not at all: arrays of numbers and a JSON text, no pickle.
+        """Write them as safetensors, whole or not at all.
 
         Raises:
             StorageError: the disk is full, or refuses.
         """
+        from safetensors.numpy import save
+
         facts = {
             "content": self.content,
             "label": {**asdict(self.label), "labels": sorted(self.label.labels)},
@@ -61,28 +61,27 @@ class BaseReadings:
             "right": {name: list(values) for name, values in self.answers.right.items()},
             "logprobs": {name: list(values) for name, values in self.answers.logprobs.items()},
         }
-        file = io.BytesIO()
-        np.savez(
-            file,
-            facts=np.frombuffer(json.dumps(facts).encode(), dtype=np.uint8),
-            sizes=np.array([len(tops.ids) for tops in self.tops]),
-            ids=np.concatenate([tops.ids for tops in self.tops]),
-            logprobs=np.concatenate([tops.logprobs for tops in self.tops]),
-        )
-        write_atomically(path, file.getvalue())
+        arrays = {
+            "sizes": np.array([len(tops.ids) for tops in self.tops]),
+            "ids": np.concatenate([tops.ids for tops in self.tops]),
+            "logprobs": np.concatenate([tops.logprobs for tops in self.tops]),
+        }
+        write_atomically(path, save(arrays, {"facts": json.dumps(facts)}))
 
 
 def load_base(path: Path) -> BaseReadings | None:
     """Readings that were kept by `BaseReadings.save`; None where there are none, or they are damaged."""
+    from safetensors import SafetensorError, safe_open
+
     try:
-        with np.load(path, allow_pickle=False) as file:
-            facts = json.loads(file["facts"].tobytes())
-            cuts = np.cumsum(file["sizes"])[:-1]
-            ids: list[npt.NDArray[np.int32]] = np.split(file["ids"], cuts)
-            logprobs: list[npt.NDArray[np.float32]] = np.split(file["logprobs"], cuts)
+        with safe_open(path, framework="np") as file:
+            facts = json.loads(file.metadata()["facts"])
+            cuts = np.cumsum(file.get_tensor("sizes"))[:-1]
+            ids: list[npt.NDArray[np.int32]] = np.split(file.get_tensor("ids"), cuts)
+            logprobs: list[npt.NDArray[np.float32]] = np.split(file.get_tensor("logprobs"), cuts)
         tops = [Tops(a, b) for a, b in zip(ids, logprobs, strict=True)]
         label = LabelForm(**{**facts["label"], "labels": frozenset(facts["label"]["labels"])})
         answers = Answers(facts["right"], facts["logprobs"])
         return BaseReadings(str(facts["content"]), label, tops, facts["losses"], answers)
-    except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile):
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError):
         return None  # they are read again, which costs seconds
