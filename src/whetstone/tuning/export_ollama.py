@@ -66,10 +66,18 @@ def turns_of(tokenizer: Tokenizer) -> Turns | None:
     """What a tokenizer's chat template is made of; None where it is more than fixed texts around turns."""
     template = template_of(tokenizer)
 
+    end = tokenizer.special_tokens.get("eos_token", "")
+
     def rendered(messages: Messages, prompt: bool = False) -> str:
-        return template.render(messages, add_generation_prompt=prompt).text
+        text = template.render(messages, add_generation_prompt=prompt).text
+        # Phi-3's writes the end of all text where no answer is to follow.
+        return text if prompt or not closes else text.removesuffix(end)
+
+    closes = False
 
     try:
+        asked = [{"role": "user", "content": "a"}]
+        closes = bool(end) and not rendered(asked, True).startswith(rendered(asked))
         found = _taken_apart(rendered, tokenizer)
         if found is None:
             return None
@@ -130,6 +138,8 @@ def modelfile(gguf: str, tokenizer: Tokenizer, folder: Path, context: int) -> tu
     turns = turns_of(tokenizer) if tokenizer.template else None
     if turns is not None:
         lines += [f'TEMPLATE """{turns.in_go()}"""', ""]
+        if "tools" in (tokenizer.template or ""):
+            remarks.append("the Modelfile's TEMPLATE has no place for tools, which the model's own template has")
         if turns.default_system:
             lines += [f'SYSTEM """{turns.default_system}"""', ""]
     elif tokenizer.template:

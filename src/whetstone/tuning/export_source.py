@@ -12,10 +12,8 @@ from whetstone.models.hf import EMBEDDED, locate
 from whetstone.models.hf_adapter import check_adapter
 from whetstone.models.hf_load import check_folder
 from whetstone.models.spec import ModelSpec, parse_spec
-from whetstone.storage.revisions import ADAPTER_CONFIG, Revision, find_adapter, read_revision
+from whetstone.storage.revisions import ADAPTER_CONFIG, REVISION_FACTS, Revision, find_adapter, read_revision
 from whetstone.tokens.embedded import embedded_weights
-
-_FACTS = "revision.json"
 
 
 @dataclass(frozen=True)
@@ -44,8 +42,8 @@ class ExportSource:
 
     @property
     def run(self) -> Path | None:
-        """The run's folder, None where no run made the adapter."""
-        return self.adapter.parent.parent if self.revision is not None else None
+        """The run's folder, None where the adapter is not in one: it was exported, or no run of ours made it."""
+        return self.adapter.parent.parent if self.revision and self.adapter.parent.name == "revisions" else None
 
     @property
     def tokenizer(self) -> Path:
@@ -73,14 +71,14 @@ def find_source(text: str, base: str | None = None) -> ExportSource:
     adapter = find_adapter(text)
     if not adapter.is_dir():
         raise ModelFileError(f"{text}: there is no such folder, and no tuning run of that name")
-    revision = read_revision(adapter) if (adapter / _FACTS).is_file() else None
+    revision = read_revision(adapter) if (adapter / REVISION_FACTS).is_file() else None
     spec = _base_spec(adapter, revision, base)
     if spec.provider != "hf" or not spec.name:
         raise UsageError(f"{spec}: the base must be an hf: model, such as hf:smollm2 or hf:organisation/name")
     bare = ModelSpec("hf", spec.name, spec.revision)
     folder, pinned = locate(bare.name, bare.revision)
     check_folder(folder)
-    check_adapter(adapter, bare.name)
+    check_adapter(adapter, bare.name, folder)
     name = f"{revision.run}-{revision.step}" if revision is not None else adapter.resolve().name
     return ExportSource(name, adapter, bare, folder, pinned, _gguf(bare), revision, spec.options.get("quantize", ""))
 

@@ -43,7 +43,7 @@ PRECISIONS = {
         Precision("f32", "F32", "F32", "ALL_F32", 0.99, 0.01),
         Precision("f16", "F16", "F16", "MOSTLY_F16", 0.99, 0.01),
         Precision("bf16", "BF16", "BF16", "MOSTLY_BF16", 0.95, 0.05),
-        Precision("q8_0", "Q8_0", "Q8_0", "MOSTLY_Q8_0", 0.95, 0.05),
+        Precision("q8_0", "Q8_0", "Q8_0", "MOSTLY_Q8_0", 0.9, 0.1),
         Precision("q5_1", "Q5_1", "Q8_0", "MOSTLY_Q5_1", 0.85, 0.25),
         Precision("q5_0", "Q5_0", "Q8_0", "MOSTLY_Q5_0", 0.85, 0.25),
         Precision("q4_1", "Q4_1", "Q8_0", "MOSTLY_Q4_1", 0.75, 0.5),

@@ -1,14 +1,14 @@
-"""The tokenizer inside a GGUF file: copied from the base's own file, or made of a byte-level tokenizer.json.
+"""The tokenizer inside a GGUF file: copied from the base's own file, or made of a tokenizer.json.
 
-A GGUF file holds vocabulary and merges, and the *name* of the rule that splits text. Which name is right is found out
-by trying: `tokens.gguf_tokenizer` is given a file with each name that it knows, and the name is right whose splitting
-pattern is the tokenizer's own. Whether llama.cpp then makes the same ids is checked after the export.
+Of a byte-level vocabulary a GGUF file holds tokens and merges, and the *name* of the rule that splits text; of one in
+SentencePiece's way, pieces and scores. Whether llama.cpp then makes the same ids is checked after the export.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,13 @@ from whetstone.tokens.gguf_file import read_header
 from whetstone.tokens.gguf_tokenizer import splitting_rule
 from whetstone.tokens.json_tokenizer import JsonTokenizer
 from whetstone.tokens.sources import load_tokenizer
-from whetstone.tokens.tokenizer import Tokenizer
 from whetstone.tokens.tokenizer_folder import read_folder
 
 # What is said anew of every file, or belongs to the weights of the file that is copied from.
 _NOT_COPIED = ("GGUF.", "split.", "quantize.", "general.", "tokenizer.chat_template")
 _KEPT_FACTS = ("general.license", "general.languages", "general.size_label")
-_NORMAL, _CONTROL, _USER_DEFINED, _UNUSED = 1, 3, 4, 5
+_NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED, _UNUSED, _BYTE = range(1, 7)
+_BYTE_PIECE = re.compile("<0x[0-9A-F]{2}>")
 
 Entry = tuple[str, Any, Any, Any]  # key, value, gguf.GGUFValueType, and that of an array's elements
 
@@ -44,7 +44,7 @@ def copied_settings(gguf: Path) -> Iterator[Entry]:
 
 
 def made_settings(folder: Path, rows: int) -> Iterator[Entry]:
-    """The tokenizer of a folder with a byte-level tokenizer.json.
+    """The tokenizer of a folder with a tokenizer.json.
 
     Args:
         folder: tokenizer.json and what lies beside it.
@@ -56,51 +56,76 @@ def made_settings(folder: Path, rows: int) -> Iterator[Entry]:
     from gguf import GGUFValueType as Kind
 
     tokenizer = load_tokenizer(str(folder))
-    model = _byte_level_model(folder, tokenizer)
+    if not isinstance(tokenizer, JsonTokenizer):
+        raise ModelFileError(
+            f"{folder}: it has no tokenizer.json, of which the tokenizer in a GGUF file could be made; take a GGUF "
+            "file of the base as base (hf:BASE.gguf), whose tokenizer is copied"
+        )
+    model = dict(json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))["model"])
     tokens, types = _tokens(folder, tokenizer, model, rows)
-    merges = [pair if isinstance(pair, str) else " ".join(pair) for pair in model["merges"]]
-    yield "tokenizer.ggml.model", "gpt2", Kind.STRING, None
-    yield "tokenizer.ggml.pre", _rule_name(folder, tokenizer), Kind.STRING, None
+    yield from _rule(folder, tokenizer, model, tokens, types)
     yield "tokenizer.ggml.tokens", tokens, Kind.ARRAY, Kind.STRING
     yield "tokenizer.ggml.token_type", types, Kind.ARRAY, Kind.INT32
-    yield "tokenizer.ggml.merges", merges, Kind.ARRAY, Kind.STRING
     for key, number in _roles(folder, tokenizer).items():
         yield f"tokenizer.ggml.{key}_token_id", number, Kind.UINT32, None
     if tokenizer.suffix_ids or len(tokenizer.prefix_ids) > 1:
-        raise ModelFileError(
-            f"{folder}: its tokenizer puts more around a text than a BOS, which a GGUF file cannot say of a byte-level "
-            "vocabulary"
-        )
+        raise ModelFileError(f"{folder}: its tokenizer puts more around a text than a BOS, which is not written here")
     yield "tokenizer.ggml.add_bos_token", bool(tokenizer.prefix_ids), Kind.BOOL, None
-    yield "tokenizer.ggml.add_space_prefix", False, Kind.BOOL, None
 
 
-def _byte_level_model(folder: Path, tokenizer: Tokenizer) -> Mapping[str, Any]:
-    if isinstance(tokenizer, JsonTokenizer):
-        model = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))["model"]
-        decoder = tokenizer.pipeline["decoder"] or {}
-        if model.get("type") == "BPE" and decoder.get("type") == "ByteLevel":
-            return dict(model)
-    raise ModelFileError(
-        f"{folder}: its tokenizer is no byte-level BPE, and only such a one can be written into a GGUF file from a "
-        "folder; take a GGUF file of the base as base (hf:BASE.gguf), whose tokenizer is copied"
-    )
+def _rule(
+    folder: Path, tokenizer: JsonTokenizer, model: Mapping[str, Any], tokens: Sequence[str], types: list[int]
+) -> Iterator[Entry]:
+    """How text becomes tokens: merges in an order, or scores of pieces."""
+    from gguf import GGUFValueType as Kind
 
-
-def _rule_name(folder: Path, tokenizer: Tokenizer) -> str:
-    assert isinstance(tokenizer, JsonTokenizer)
-    name = splitting_rule(tokenizer.engine)
-    if name is None:
+    pairs = [tuple(pair.split(" ", 1)) if isinstance(pair, str) else tuple(pair) for pair in model.get("merges", ())]
+    name = splitting_rule(tokenizer.engine) if model.get("type") == "BPE" else None
+    if name is not None:
+        yield "tokenizer.ggml.model", "gpt2", Kind.STRING, None
+        yield "tokenizer.ggml.pre", name, Kind.STRING, None
+        yield "tokenizer.ggml.merges", [" ".join(pair) for pair in pairs], Kind.ARRAY, Kind.STRING
+        yield "tokenizer.ggml.add_space_prefix", False, Kind.BOOL, None
+        return
+    prefix = _space_prefix(tokenizer)
+    if model.get("type") != "BPE" or not model.get("byte_fallback") or prefix is None:
         raise ModelFileError(
             f"{folder}: its tokenizer splits text by a rule for which no name in GGUF files is known here; take a GGUF "
             "file of the base as base (hf:BASE.gguf), whose tokenizer is copied"
         )
-    return name
+    # SentencePiece joins the neighbours whose piece has the highest score: the order of the merges, told as scores.
+    ranks: dict[str, int] = {}
+    for rank, pair in enumerate(pairs):
+        ranks.setdefault("".join(pair), rank)
+    for number, token in enumerate(tokens):
+        if types[number] == _NORMAL and _BYTE_PIECE.fullmatch(token):
+            types[number] = _BYTE
+    if tokenizer.unk_id is not None:
+        types[tokenizer.unk_id] = _UNKNOWN
+    yield "tokenizer.ggml.model", "llama", Kind.STRING, None
+    yield "tokenizer.ggml.pre", "default", Kind.STRING, None
+    scores = [-float(ranks.get(token, len(pairs))) for token in tokens]
+    yield "tokenizer.ggml.scores", scores, Kind.ARRAY, Kind.FLOAT32
+    yield "tokenizer.ggml.add_space_prefix", prefix, Kind.BOOL, None
 
 
-def _tokens(folder: Path, tokenizer: Tokenizer, model: Mapping[str, Any], rows: int) -> tuple[list[str], list[int]]:
+def _space_prefix(tokenizer: JsonTokenizer) -> bool | None:
+    """Whether a text gets a space in front, with spaces written as SentencePiece does; None for any other rule."""
+    normalizer, splitter = tokenizer.pipeline["normalizer"] or {}, tokenizer.pipeline["pre_tokenizer"]
+    steps = normalizer.get("normalizers", [normalizer])
+    replace = {"type": "Replace", "pattern": {"String": " "}, "content": "\u2581"}
+    prepend = {"type": "Prepend", "prepend": "\u2581"}
+    if steps == [prepend, replace] and splitter is None:
+        return True
+    if steps == [replace] and (splitter is None or splitter.get("pattern") == {"String": " "}):  # no space is left
+        return False
+    return None
+
+
+def _tokens(folder: Path, tokenizer: JsonTokenizer, model: Mapping[str, Any], rows: int) -> tuple[list[str], list[int]]:
     """Spellings by id, and what each is."""
-    tokens = {number: spelling for spelling, number in model["vocab"].items()}
+    vocabulary = model.get("vocab")
+    tokens = {number: spelling for spelling, number in vocabulary.items()} if isinstance(vocabulary, dict) else {}
     types = dict.fromkeys(tokens, _NORMAL)
     for added in tokenizer.added:
         tokens[added.id] = added.text
@@ -116,7 +141,7 @@ def _tokens(folder: Path, tokenizer: Tokenizer, model: Mapping[str, Any], rows: 
     )
 
 
-def _roles(folder: Path, tokenizer: Tokenizer) -> dict[str, int]:
+def _roles(folder: Path, tokenizer: JsonTokenizer) -> dict[str, int]:
     """Tokens with a role, by the key that a GGUF file has for them."""
     facts = read_folder(folder)
     roles = {"bos": tokenizer.bos_id, "eos": tokenizer.eos_id, "unknown": tokenizer.unk_id}

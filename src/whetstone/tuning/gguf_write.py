@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from whetstone.tuning.gguf_architecture import architecture_of, settings_of
 from whetstone.tuning.gguf_precision import Precision, encode, kind_of
 from whetstone.tuning.gguf_vocabulary import Entry, copied_settings, made_settings
 from whetstone.tuning.gguf_weights import GgufWeight, lora_weights, model_weights, rope_factors
+
+_PHI3 = {"<unk>", "<s>", "</s>", "<|endoftext|>"}
 
 Progress = Callable[[int, int], None]  # bytes written, bytes in all
 
@@ -69,7 +72,8 @@ def write_model(
     else:
         settings = [*_kinds(architecture.name, settings_of(config)), *made_settings(source.tokenizer, rows)]
     template = load_tokenizer(str(source.tokenizer)).template
-    _write(path, architecture.name, [*settings, *_facts(source, precision, template)], weights, precision, progress)
+    settings += _facts(source, _name(source, architecture.name, settings), precision, template)
+    _write(path, architecture.name, settings, weights, precision, progress)
 
 
 def write_lora(source: ExportSource, lora: Lora, path: Path, precision: Precision) -> None:
@@ -94,6 +98,20 @@ def write_lora(source: ExportSource, lora: Lora, path: Path, precision: Precisio
         ("adapter.lora.alpha", lora.alpha, Kind.FLOAT32, None),
     ]
     _write(path, architecture.name, settings, list(lora_weights(lora, architecture, config)), precision, None)
+
+
+def _name(source: ExportSource, architecture: str, settings: Sequence[Entry]) -> str:
+    """A model's name in its file, by some words in which llama.cpp knows how a tokenizer treats control tokens.
+
+    With "Phi-3" in it, they swallow the white space after them, and these four must be there; with "modern-bert", the
+    token [MASK] must.
+    """
+    tokens = next((value for key, value, *_ in settings if key == "tokenizer.ggml.tokens"), ())
+    before = read_header(source.gguf).text("general.name").lower() if source.gguf is not None else "phi-3"
+    name = re.sub(r"(?i)phi-?3|modern-bert", lambda found: " ".join(found[0].replace("-", "")), source.name)
+    if architecture == "phi3" and re.search("phi-?3", before) and set(tokens) >= _PHI3:
+        return f"Phi-3 {name}"
+    return name
 
 
 def _check_copy(gguf: Path, architecture: str, config: Any, rows: int) -> None:
@@ -122,12 +140,12 @@ def _kinds(architecture: str, settings: Sequence[tuple[str, Any]]) -> Iterator[E
         yield f"{architecture}.{key}", value, kinds[type(value)], None
 
 
-def _facts(source: ExportSource, precision: Precision, template: str | None) -> Iterator[Entry]:
+def _facts(source: ExportSource, name: str, precision: Precision, template: str | None) -> Iterator[Entry]:
     from gguf import GGML_QUANT_VERSION, GGUFValueType, LlamaFileType
 
     text, number = GGUFValueType.STRING, GGUFValueType.UINT32
     yield "general.type", "model", text, None
-    yield "general.name", source.name, text, None
+    yield "general.name", name, text, None
     yield "general.description", f"{source.base.named.rpartition('/')[2]}, tuned with Whetstone", text, None
     yield "general.file_type", int(LlamaFileType[precision.file_type]), number, None
     yield "general.quantization_version", GGML_QUANT_VERSION, number, None

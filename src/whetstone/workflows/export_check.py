@@ -21,9 +21,17 @@ from whetstone.tokens.parity import Finding
 from whetstone.tokens.sources import load_tokenizer
 from whetstone.tuning.export import Built, Kind, build, check_request, write_card
 from whetstone.tuning.export_source import ExportSource, find_source
-from whetstone.tuning.gguf_precision import precision_named
+from whetstone.tuning.gguf_precision import UNQUANTIZED, Precision, precision_named
 from whetstone.tuning.gguf_write import write_model
-from whetstone.workflows.export_compare import Answers, Told, compare_answers, compare_conversations, prompts_for
+from whetstone.workflows.export_compare import (
+    Answers,
+    Told,
+    compare_answers,
+    compare_conversations,
+    composes,
+    prompts_for,
+    tells_the_date,
+)
 
 PROMPTS = 200
 _SHOWN = 5  # prompts shown of those that are answered otherwise
@@ -106,7 +114,7 @@ def export_run(
         if not report.good:
             return report
         if not file:
-            write_card(source, built, _lines(report))
+            write_card(source, replace(built, remarks=report.remarks), _lines(report))
         _move(built.model if file else folder, out)
     files = [out.name] if file else sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.is_file())
     return replace(report, out=str(out), files=files)
@@ -174,9 +182,21 @@ def _checked(source: ExportSource, built: Built, prompts: int, told: Told | None
         answers=answers,
         template=bad,
         conversations=held,
-        faults=list(_faults(answers, bad, wanted.agreement, wanted.difference)),
-        remarks=built.remarks,
+        faults=list(_faults(answers, bad, wanted)),
+        remarks=[*built.remarks, *(_of_llama_cpp(source) if built.model.suffix == ".gguf" else ())],
     )
+
+
+def _of_llama_cpp(source: ExportSource) -> Iterator[str]:
+    """What llama.cpp does otherwise with every model of the kind."""
+    tokenizer = load_tokenizer(str(source.tokenizer))
+    if composes(tokenizer):
+        yield (
+            "this model's tokenizer brings text to its composed Unicode form (NFC) first and llama.cpp does not: send "
+            "composed text"
+        )
+    if tells_the_date(tokenizer):
+        yield "the chat template tells the model a date, which llama.cpp sets to today's"
 
 
 def _engine_spec(source: ExportSource, built: Built, opened: contextlib.ExitStack) -> ModelSpec:
@@ -195,7 +215,8 @@ def _engine_spec(source: ExportSource, built: Built, opened: contextlib.ExitStac
     return ModelSpec("gguf", str(built.model.resolve()))
 
 
-def _faults(answers: Answers, template: Sequence[Finding], agreement: float, difference: float) -> Iterator[str]:
+def _faults(answers: Answers, template: Sequence[Finding], wanted: Precision) -> Iterator[str]:
+    coarse = "" if wanted.name in UNQUANTIZED else f" ({wanted.name} may take too much of this model: try q8_0 or f16)"
     if answers.other_ids:
         yield (
             f"its tokenizer cuts {len(answers.other_ids)} of the prompts otherwise, for one: "
@@ -203,19 +224,19 @@ def _faults(answers: Answers, template: Sequence[Finding], agreement: float, dif
         )
     for finding in template[:_SHOWN]:
         yield f"{finding.path}, {finding.conversation}: {finding.detail}"
-    if answers.decided < agreement:
+    if answers.decided < wanted.agreement:
         shown = "; ".join(
             f"after …{one.prompt[-40:]!r} {one.exported!r} instead of {one.tuned!r}"
             for one in answers.differing[:_SHOWN]
         )
         yield (
             f"the most probable next token is the same after {answers.decided:.1%} of {answers.prompts} prompts, near "
-            f"ties included, and {agreement:.0%} are wanted: {shown}"
+            f"ties included, and {wanted.agreement:.0%} are wanted{coarse}: {shown}"
         )
-    if answers.median > difference:
+    if not answers.median <= wanted.difference:  # no number at all is none that is small enough
         yield (
-            f"its log-probability changes by {answers.median:.3f} nats at the median, and at most {difference:g} are "
-            "wanted"
+            f"its log-probability changes by {answers.median:.3f} nats at the median, and at most "
+            f"{wanted.difference:g} are wanted{coarse}"
         )
 
 

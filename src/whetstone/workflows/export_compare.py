@@ -5,21 +5,26 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any, cast
+from unicodedata import normalize
 
 import numpy as np
 
 from whetstone.errors import ContextTooLongError, ModelError
 from whetstone.models import LogitModel, PromptModel
 from whetstone.models.base import NextToken
-from whetstone.tokens.parity import Facts, Finding
+from whetstone.tokens.chat import render_chat
+from whetstone.tokens.json_tokenizer import JsonTokenizer
+from whetstone.tokens.parity import CONVERSATIONS, Facts, Finding, Messages, Seen
 from whetstone.tokens.parity import Path as Way
 from whetstone.tokens.parity import check as check_ways
 from whetstone.tokens.sources import load_tokenizer
+from whetstone.tokens.tokenizer import Tokenizer
 from whetstone.tuning.export_prompts import chat_prompts, text_prompts
-from whetstone.workflows.parity import EnginePath, TokenizerPath
+from whetstone.workflows.parity import EnginePath
 
 TIE = 0.01  # nats; rounding alone changes as much (llama.cpp keeps keys and values in 16 bits)
 _TOP = 64  # tokens whose log-probability an engine is asked for
@@ -151,6 +156,36 @@ def _sentence() -> Iterator[None]:
         raise ModelError(f"the export cannot be checked: {error}") from error
 
 
+class _TemplatePath:
+    """A tokenizer with its chat template, given what llama.cpp gives every template."""
+
+    def __init__(self, name: str, tokenizer: Tokenizer) -> None:
+        self.name = name
+        self._tokenizer = tokenizer
+        self._given = {"date_string": _today()} if tells_the_date(tokenizer) else {}
+
+    def prompt(self, messages: Messages) -> Seen:
+        chat = render_chat(self._tokenizer, messages, add_generation_prompt=True, **self._given)
+        return Seen(chat.ids, chat.text)
+
+    def training(self, messages: Messages) -> None:
+        """An export is not trained on."""
+
+
+def _today() -> str:
+    return datetime.now().strftime("%d %b %Y")
+
+
+def tells_the_date(tokenizer: Tokenizer) -> bool:
+    """Whether a template tells the model a date that llama.cpp sets to today's (Llama 3.1)."""
+    return "date_string" in (tokenizer.template or "")
+
+
+def composes(tokenizer: Tokenizer) -> bool:
+    """Whether text is brought to its composed Unicode form first, which llama.cpp leaves out (Qwen)."""
+    return isinstance(tokenizer, JsonTokenizer) and (tokenizer.pipeline["normalizer"] or {}).get("type") == "NFC"
+
+
 def compare_conversations(trained: Path, made: Path, exported: object) -> tuple[list[Finding], int]:
     """What tells the export's conversations from those that the adapter was trained with, and how many checks held.
 
@@ -162,17 +197,22 @@ def compare_conversations(trained: Path, made: Path, exported: object) -> tuple[
     reference = load_tokenizer(str(trained))
     if not reference.template:
         return [], 0
-    first = TokenizerPath(reference)
-    first.name = "the tuned model"
-    own = TokenizerPath(load_tokenizer(str(made)))
-    own.name = "the export's tokenizer"
-    ways: list[Way] = [first, own]
+    first = _TemplatePath("the tuned model", reference)
+    ways: list[Way] = [first, _TemplatePath("the export's tokenizer", load_tokenizer(str(made)))]
     if isinstance(exported, PromptModel):
         ways.append(EnginePath("the export", exported, cast(Any, exported).identity.engine))
     control = frozenset(token.id for token in reference.added if token.special)
-    findings = list(check_ways(ways, Facts(reference.spelling, reference.bos_id, frozenset(), control)))
+    facts = Facts(reference.spelling, reference.bos_id, frozenset(), control)
+    findings = list(check_ways(ways, facts, _composed() if composes(reference) else CONVERSATIONS))
     # What is so with the tuned model too (a template that changes earlier turns) is no fault of the export.
     as_before = {(one.check, one.conversation) for one in findings if one.path == first.name and not one.good}
     compared = [one for one in findings if one.path != first.name]
     bad = [one for one in compared if not one.good and (one.check, one.conversation) not in as_before]
     return bad, len(compared) - len(bad)
+
+
+def _composed() -> list[tuple[str, Messages]]:
+    return [
+        (name, [{**message, "content": normalize("NFC", str(message["content"]))} for message in messages])
+        for name, messages in CONVERSATIONS
+    ]
