@@ -56,6 +56,12 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_hf.llama(tmp_path_factory.mktemp("base") / "tiny")
 
 
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Models this small only wait for a second thread."""
+    monkeypatch.setenv("WHETSTONE_THREADS", "1")
+
+
 @pytest.fixture
 def run(base: Path) -> Path:
     return tuning_runs.run(base, asked=Asked("number", OWN, OWN.question, (1.0, 400.0, 899.0)), cases=PROBLEM.train)
@@ -109,7 +115,7 @@ def test_calibrated_hidden_and_ensemble_take_it_too(run: Path) -> None:
     made = technique("tuned:shop:calibrated:median")
     made.fit(PROBLEM)
     assert any("corrected on 24 validation cases" in remark for remark in made.remarks)
-    assert len(answers("tuned:shop:hidden-ridge")) == 5
+    assert technique("tuned:shop:hidden-ridge").ways == ("tuning", "fitting")
     ensemble = technique("ensemble:tfidf+tuned:shop:mean")
     ensemble.fit(replace(PROBLEM, validation=cases(50, 4)))
     assert ensemble.ways == ("tuning", "fitting")

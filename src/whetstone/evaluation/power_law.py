@@ -22,6 +22,8 @@ from whetstone.evaluation.intervals import LEVEL, Floats, Interval
 
 FEWEST = 3  # sizes
 _LINE = 2  # values of a straight line
+_STEEPEST = 5.0  # exponent; real ones are below 1
+_LARGEST = 100.0  # logarithm of an error: far beyond any, and its square is still finite
 # Floors that are tried, as shares of the smallest error: above these, what is left to gain is too little to be fitted.
 _FLOORS = np.arange(0, 0.96, 0.05)
 
@@ -81,9 +83,9 @@ def gain_of_more(sizes: Sequence[int], errors: Floats, factor: float = 2.0, seed
     tail = 50 * (1 - LEVEL)
     low, high = np.percentile(gains, [tail, 100 - tail])
     now, then = _at(measured, ends)[0]
-    floor, scale, exponent = measured[0]
+    floor, log_scale, exponent = measured[0]
     return Gain(
-        PowerLaw(float(floor), float(scale), float(exponent)),
+        PowerLaw(float(floor), float(np.exp(log_scale)), float(exponent)),
         round(ends[1]),
         Interval(float(now - then), float(low), float(high)),
     )
@@ -104,7 +106,11 @@ def _deviations(rows: Floats, errors: Floats, draws: int, seed: int) -> Floats:
 
 
 def _fit(rows: Floats, errors: Floats) -> Floats:
-    """Least squares in the logarithm for each floor, and the floor whose curve is nearest: shape (draws, 3)."""
+    """Least squares in the logarithm for each floor, and the floor whose curve is nearest.
+
+    Returns:
+        Floor, logarithm of the scale, exponent: shape (draws, 3).
+    """
     x = np.log(rows)
     centred = x - x.mean()
     best = np.full(len(errors), np.inf)
@@ -112,8 +118,8 @@ def _fit(rows: Floats, errors: Floats) -> Floats:
     for share in _FLOORS:
         floor = share * errors.min(axis=1)
         y = np.log(errors - floor[:, None])
-        slope = (y @ centred) / (centred @ centred)
-        curve = np.column_stack([floor, np.exp(y.mean(axis=1) - slope * x.mean()), -slope])
+        exponent = np.clip(-(y @ centred) / (centred @ centred), -_STEEPEST, _STEEPEST)
+        curve = np.column_stack([floor, y.mean(axis=1) + exponent * x.mean(), exponent])
         misses = np.square(np.log(_at(curve, rows)) - np.log(errors)).sum(axis=1)
         nearer = misses < best * (1 - 1e-9)  # of curves that fit alike, the one with the lower floor
         best[nearer], found[nearer] = misses[nearer], curve[nearer]
@@ -122,4 +128,5 @@ def _fit(rows: Floats, errors: Floats) -> Floats:
 
 def _at(curves: Floats, rows: Floats) -> Floats:
     """The errors of curves (draws, 3) after so many rows (sizes,): shape (draws, sizes)."""
-    return np.asarray(curves[:, :1] + curves[:, 1:2] * rows[None, :] ** -curves[:, 2:])
+    falling = curves[:, 1:2] - curves[:, 2:] * np.log(rows)[None, :]
+    return np.asarray(curves[:, :1] + np.exp(np.minimum(falling, _LARGEST)))
