@@ -32,7 +32,6 @@ def validation(step: int, metric: float | None, loss: float = 1.0) -> dict[str, 
 JOURNAL = [
     {"kind": "step", "step": 1, "loss": 3.0},
     validation(0, 130.0),
-    probe(0, 0.0),
     validation(10, 100.0),
     probe(10, 0.05, lost=1),
     validation(20, 98.0),

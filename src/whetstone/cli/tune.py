@@ -7,7 +7,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from whetstone.cli import tune_curve, tune_export, tune_runs, tune_train
+from whetstone.cli import tune_curve, tune_export, tune_probe, tune_runs, tune_train
 
 _DEFAULT = "train"
 _HELP = ("-h", "--help")
@@ -32,4 +32,5 @@ app.command(_DEFAULT)(tune_train.train)
 app.command("runs")(tune_runs.runs)
 app.command("show")(tune_runs.show)
 app.command("export")(tune_export.export)
+app.command("probe")(tune_probe.probe)
 app.command("curve")(tune_curve.curve)

@@ -133,6 +133,7 @@ def tradeoff(journal: Iterable[Mapping[str, Any]]) -> Tradeoff:
     """The trade-off of a run, from its journal.
 
     Of a step that is there twice (a run that was killed and went on from an earlier revision), the later line counts.
+    The base is step 0: it needs no probe of its own, since every probe compares with it.
 
     Args:
         journal: lines of kind "probe" and "validation"; others are passed over.
@@ -144,12 +145,21 @@ def tradeoff(journal: Iterable[Mapping[str, Any]]) -> Tradeoff:
             probes[int(line["step"])] = ProbeResult.from_json(line)
         elif line.get("kind") == "validation":
             validations[int(line["step"])] = line
+    if probes and 0 in validations and 0 not in probes:
+        probes[0] = _unchanged(next(iter(probes.values())))
     named = next((str(v["metric_name"]) for v in validations.values() if v.get("metric") is not None), None)
     points = [
         make_point(step, probe, _task(validations.get(step), named is not None))
         for step, probe in sorted(probes.items())
     ]
     return Tradeoff(tuple(with_frontier(points)), named or "validation loss")
+
+
+def _unchanged(probe: ProbeResult) -> ProbeResult:
+    """The base, as a probe of a revision saw it: no drift, and all that it could do."""
+    reading = replace(probe.texts, drift=Estimate(0.0, 0.0, 0.0), perplexity=probe.base_perplexity)
+    shares = {name: replace(share, right=share.base_right, lost=0, gained=0) for name, share in probe.shares.items()}
+    return replace(probe, texts=reading, shares=shares)
 
 
 def make_point(step: int, probe: ProbeResult, task: Estimate | None) -> TradeoffPoint:
