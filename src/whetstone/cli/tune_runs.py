@@ -47,7 +47,7 @@ def show(
     from whetstone.cli.output import as_json, write_result
     from whetstone.cli.tune_live import probe_sentence
     from whetstone.cli.tune_plot import loss_plot
-    from whetstone.cli.tune_view import actual_sentence, print_revisions
+    from whetstone.cli.tune_view import actual_sentence, finite, print_revisions
     from whetstone.registry import unknown_name
     from whetstone.storage.revisions import history, revisions, run_folder
     from whetstone.storage.revisions import runs as known
@@ -60,7 +60,7 @@ def show(
     found = revisions(folder)
     if json:
         shown = {**_facts(folder), "revisions": [each.to_json() for each in found], "journal": lines}
-        write_result("-", as_json({**shown, "plan": read_plan(folder)}))
+        write_result("-", as_json(finite({**shown, "plan": read_plan(folder)})))
         return
     console = Console(highlight=False)
     facts = _facts(folder)

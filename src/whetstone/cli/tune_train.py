@@ -63,7 +63,7 @@ def train(
     from whetstone.cli.data_view import CurationProgress
     from whetstone.cli.output import as_json, write_result
     from whetstone.cli.tune_live import LiveTraining
-    from whetstone.cli.tune_view import print_prepared, print_report
+    from whetstone.cli.tune_view import finite, print_prepared, print_report
     from whetstone.tuning.config import read_config
     from whetstone.tuning.processes import process_number
     from whetstone.workflows.tune import prepare, run_tuning
@@ -80,14 +80,14 @@ def train(
         _stop_at_check(prepared, anyway, console)
         if plan:
             if json:
-                write_result("-", as_json({"plan": prepared.plan.to_json(), "checks": prepared.checks}))
+                write_result("-", as_json(finite({"plan": prepared.plan.to_json(), "checks": prepared.checks})))
             return
         with LiveTraining(console, prepared.plan) as live, warnings.catch_warnings():
             # What the libraries tell their own developers about each other.
             warnings.filterwarnings("ignore", category=FutureWarning)
             report = run_tuning(settings, prepared=prepared, watcher=live, overwrite=overwrite, progress=live.waiting)
     if json and not silent:
-        write_result("-", as_json(report.to_json()))
+        write_result("-", as_json(finite(report.to_json())))
     print_report(report, console)
     if not report.outcome.finished:
         raise typer.Exit(1)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
@@ -84,7 +85,8 @@ def print_rejects(data: TuneData, console: Console) -> None:
     """Rows that are not trained on."""
     if not data.rejects:
         return
-    console.print(f"{len(data.rejects):,} rows are not trained on:", style="yellow")
+    rows = "1 row is" if len(data.rejects) == 1 else f"{len(data.rejects):,} rows are"
+    console.print(f"{rows} not trained on:", style="yellow")
     for reject in data.rejects[:_REJECTS]:
         said = reject.sentence if reject.row else f"{reject.source}: {reject.reason}"
         console.print(f"  {said}", style="dim", markup=False, highlight=False)
@@ -152,6 +154,15 @@ def actual_sentence(run: str) -> str:
     if actual.get("memory"):
         said += f". Memory: {actual['memory'] / 1e9:.1f} GB, planned {kept['memory'] / 1e9:.1f} GB"
     return said
+
+
+def finite(value: Any) -> Any:
+    """Values as JSON has them: a loss that is no number any more is null."""
+    if isinstance(value, dict):
+        return {key: finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _minutes(value: float) -> str:

@@ -43,6 +43,7 @@ _OTHER_GPU = 60e12
 _GPU_SHARE = 0.3  # of what it is said to do, in training small batches
 _CPU_SHARE = 0.6  # of a product of two matrices in the same precision
 _SIZE, _TRIES = 512, 8
+_LONGEST_GUESS = 0.3  # seconds
 
 
 @dataclass(frozen=True)
@@ -187,8 +188,9 @@ def _guess(device: str, dtype: str) -> float:
     import torch
 
     left = torch.ones(_SIZE, _SIZE, dtype=getattr(torch, dtype))
-    took = []
-    for _ in range(_TRIES):  # the best one: the first starts threads, and others may want the processor, too
+    took: list[float] = []
+    # The best one counts: the first starts threads, and others may want the processor, too.
+    while len(took) < _TRIES and sum(took) < _LONGEST_GUESS:
         began = time.perf_counter()
         left @ left
         took.append(time.perf_counter() - began)
