@@ -31,13 +31,15 @@ from whetstone.tuning.probe_result import Estimate, ProbeResult, Reading, Share,
 BASE_FILE = "probe_base.safetensors"
 
 
-def read_base(model: Any, tokenizer: Tokenizer, label: LabelForm = PRICES, kept: Path | None = None) -> BaseReadings:
+def read_base(
+    model: Any, tokenizer: Tokenizer, label: LabelForm | None = None, kept: Path | None = None
+) -> BaseReadings:
     """The base's readings; a PEFT model's base is itself with the adapter switched off.
 
     Args:
         model: a transformers model in memory, with or without PEFT.
         tokenizer: the model's.
-        label: how training answers look.
+        label: how training answers look; prices, or what the kept readings were made with, where not given.
         kept: a file (`BASE_FILE` in the run's folder) that holds them, or will: they are not read twice.
 
     Raises:

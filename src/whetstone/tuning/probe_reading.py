@@ -173,7 +173,8 @@ def _inputs(model: Any, texts: Sequence[Scored]) -> tuple[dict[str, Any], Any, A
         begin = config.pad_token_id if start is None else start
         inputs["decoder_input_ids"], _ = _padded([[begin, *(text.labels or [])] for text in texts], device)
         shift = 0  # the start token stands before the first label
-    rows, columns = [], []
+    rows: list[int] = []
+    columns: list[int] = []
     for row, text in enumerate(texts):
         places = range(text.first - shift, text.first - shift + len(text.wanted) + 1)
         rows += [row] * len(places)

@@ -65,8 +65,8 @@ class Share:
         changed = self.lost + self.gained
         if self.lost <= self.gained:
             return False
-        tail = sum(math.comb(changed, k) for k in range(self.lost, changed + 1)) / 2**changed
-        return 2 * tail <= 0.05
+        tail = sum(math.comb(changed, k) for k in range(self.lost, changed + 1))
+        return 2 * tail <= 0.05 * float(2**changed)
 
 
 @dataclass(frozen=True)

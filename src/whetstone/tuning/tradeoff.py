@@ -147,7 +147,9 @@ def tradeoff(journal: Iterable[Mapping[str, Any]]) -> Tradeoff:
             validations[int(line["step"])] = line
     if probes and 0 in validations and 0 not in probes:
         probes[0] = _unchanged(next(iter(probes.values())))
-    named = next((str(v["metric_name"]) for v in validations.values() if v.get("metric") is not None), None)
+    named = next(
+        (str(v.get("metric_name") or "error") for v in validations.values() if v.get("metric") is not None), None
+    )
     points = [
         make_point(step, probe, _task(validations.get(step), named is not None))
         for step, probe in sorted(probes.items())
