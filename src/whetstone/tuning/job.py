@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -9,7 +10,6 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from whetstone.errors import ModelError
 from whetstone.tuning.batches import BatchOrder
 from whetstone.tuning.collator import Collator
 from whetstone.tuning.config import TuneConfig
@@ -23,6 +23,8 @@ Ended = Literal["done", "early", "stopped", "interrupted"]
 # Of the time between two validations, what one may take at most: a forward pass costs a third of a training step.
 _VALIDATION_SHARE = 0.1
 _FEWEST_VALIDATED = 64
+
+_CHEAP_PROBE = 5.0  # seconds
 
 
 class Metric(Protocol):
@@ -81,7 +83,8 @@ class Job:
         ended: why the run is over: "done", "early", "stopped", "interrupted"; None while it goes on.
         step_tokens: of the step that was computed last, over all processes, padding not included.
         step_seconds: that it took.
-        lost: seconds of this session that went into validations, probes and checkpoints.
+        probed: when the last probe ended, on the monotonic clock.
+        probe_seconds: that it took.
     """
 
     config: TuneConfig
@@ -104,22 +107,31 @@ class Job:
     ended: Ended | None = None
     step_tokens: int = 0
     step_seconds: float = 0.0
-    lost: float = 0.0
+    probed: float = 0.0
+    probe_seconds: float = 0.0
 
-    def halve(self, step: int) -> None:
+    def halve(self) -> bool:
         """Compute half as many tokens at a time, which changes nothing of what is learned.
 
-        Raises:
-            ModelError: no row is short enough for that to help.
+        Returns:
+            Whether there was anything to halve: a single row is computed at once, however long it is.
         """
-        now = self.order.micro_batch_tokens
         longest = int(np.asarray(self.order.lengths).reshape(len(self.rows), -1).sum(axis=1).max())
-        if now // 2 < min(longest, 16) or now <= longest:
-            raise ModelError(
-                f"step {step}: the memory is full with a single row of {longest} tokens; set gradient_checkpointing: "
-                "true, a lower max_length, or method: qlora"
-            )
-        self.order = replace(self.order, micro_batch_tokens=now // 2)
+        if self.order.micro_batch_tokens <= longest:
+            return False
+        self.order = replace(self.order, micro_batch_tokens=self.order.micro_batch_tokens // 2)
+        return True
+
+    def probe_is_due(self, step: int) -> bool:
+        """Whether to measure at a revision what was forgotten.
+
+        At each validation, unless that would take more than a fifth of the run's time; always at the end, and never
+        where somebody waits for the run to stop.
+        """
+        if self.probe is None or not (step % self.eval_every == 0 or step >= self.total_steps):
+            return False
+        passed = time.monotonic() - self.probed
+        return step >= self.total_steps or self.probe_seconds < _CHEAP_PROBE or passed > 4 * self.probe_seconds
 
     def no_better_since(self) -> int:
         """Validations since the best one."""

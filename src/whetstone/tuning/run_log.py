@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -65,11 +66,15 @@ class RunLog:
 class Interrupts:
     """Ctrl-C, and the signal by which schedulers end a job, as a wish to stop behind the step that is being computed.
 
-    Asked a second time, Python's usual KeyboardInterrupt comes at once, and what the step has computed is lost.
+    Asked again, Python's usual KeyboardInterrupt comes at once, and what was learned since the last revision is lost.
     """
+
+    # A launcher passes on to its processes what the terminal has sent to all of them already.
+    _SAME = 2.0  # seconds
 
     def __init__(self) -> None:
         self.asked = False
+        self._first = 0.0
 
     @contextmanager
     def caught(self) -> Iterator[None]:
@@ -85,6 +90,8 @@ class Interrupts:
                 signal.signal(number, handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.asked:
+        now = time.monotonic()
+        if not self.asked:
+            self.asked, self._first = True, now
+        elif now - self._first > self._SAME:
             raise KeyboardInterrupt
-        self.asked = True

@@ -10,7 +10,7 @@ from typing import Any
 
 from whetstone.errors import StorageError, UsageError
 from whetstone.storage.files import storage_error, write_atomically
-from whetstone.storage.revision_files import clear_unfinished
+from whetstone.storage.journal import JournalWriter
 from whetstone.storage.revisions import Revision, best, history, revisions, run_folder
 from whetstone.tuning.config import TuneConfig, read_config
 from whetstone.tuning.job import Ended
@@ -64,7 +64,7 @@ def open_run(config: TuneConfig, data: TuneData, *, resume: bool, overwrite: boo
 
     Raises:
         UsageError: a run of that name has another configuration or other rows, or may not go on.
-        StorageError: the disk refuses.
+        StorageError: the disk refuses, or another process trains this run.
     """
     folder = run_folder(config.run)
     again = "choose another name (run: NAME), or start afresh with --overwrite, which removes what it has"
@@ -79,14 +79,9 @@ def open_run(config: TuneConfig, data: TuneData, *, resume: bool, overwrite: boo
         if _facts(folder).get("fingerprint") != data.fingerprint:
             raise UsageError(f"The run {config.run} exists with other training rows: {again}")
     try:
-        if overwrite:
-            for part in ("revisions", "config.yaml", "data.json", "plan.json", "journal.jsonl", "probe_base.npz"):
-                path = folder / part
-                if path.is_dir():
-                    shutil.rmtree(path)
-                else:
-                    path.unlink(missing_ok=True)
-        clear_unfinished(folder)
+        if overwrite and folder.is_dir():
+            JournalWriter(folder / "journal.jsonl").close()  # somebody may be training it
+            shutil.rmtree(folder)
     except OSError as error:
         raise storage_error(folder, error) from error
     write_atomically(folder / "data.json", json.dumps(_describe(data), indent=1, ensure_ascii=False) + "\n")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +30,7 @@ from whetstone.tuning.load import (
     wants_checkpointing,
 )
 from whetstone.tuning.objective import check_rows, make_objective
+from whetstone.tuning.probing import Probing
 from whetstone.tuning.processes import process_count, process_number
 from whetstone.tuning.reporting import require_reporters
 from whetstone.tuning.rows import TuneData
@@ -138,7 +138,7 @@ def _prepare(
         log=log,
         interrupts=interrupts,
         metric=metric if config.validation_metric == "auto" else None,
-        probe=_probe(config, data, base, folder, model) if config.probe and process_number() == 0 else None,
+        probe=Probing(data.train, base.source.folder, folder) if config.probe and process_number() == 0 else None,
         eval_every=eval_every,
         total_steps=total,
     )
@@ -175,8 +175,7 @@ def _train(job: Job, trainer: Any) -> TuneOutcome:
         # What an earlier session did without leaving a revision is done again.
         trainer.args.eval_on_start = bool(len(job.validation)) or job.metric is not None  # of the base
         job.log.tell("note", 0, text=_beginning(trainer, job), resumed=True)
-        if job.probe is not None:
-            job.log.tell("probe", 0, **job.probe(trainer.model))
+        trainer.probe()
     began = time.perf_counter()
     if last is None or last.step < job.total_steps:
         trainer.train(resume_from_checkpoint=str(last.folder / RESUME) if last is not None else None)
@@ -224,29 +223,6 @@ def _base_spec(config: TuneConfig, base: Base) -> str:
     options = {"quantize": "nf4"} if config.method == "qlora" else {}
     name, _, revision = source.spec.partition(":")[2].partition("?")[0].partition("@")
     return str(ModelSpec("hf", name, revision, options))
-
-
-def _probe(
-    config: TuneConfig, data: TuneData, base: Base, folder: Path, model: Any
-) -> Callable[[Any], Mapping[str, Any]]:
-    from whetstone.tokens.sources import load_tokenizer
-    from whetstone.tuning.probe import BASE_FILE, read_base, run_probe
-    from whetstone.tuning.probe_label import label_form
-
-    tokenizer = load_tokenizer(str(base.source.folder))
-    shown = [data.train[number] for number in range(min(200, len(data.train)))]
-    label = label_form(
-        [
-            tokenizer.decode(
-                row.labels or [token for token, learned in zip(row.ids, row.learned, strict=True) if learned],
-                skip_special=True,
-            )
-            for row in shown
-            if not row.replay
-        ]
-    )
-    readings = read_base(model, tokenizer, label, folder / BASE_FILE)
-    return lambda tuned: run_probe(tuned, tokenizer, readings).to_json()
 
 
 def _peak_memory(device: Any) -> int:

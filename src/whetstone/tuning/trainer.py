@@ -140,13 +140,21 @@ class TuningTrainer(Trainer):  # type: ignore[misc]
                 "gradient_checkpointing: true, a lower max_length, or method: qlora; the same command then goes on "
                 "from the last revision. auto_batch: true lowers it by itself"
             )
-        job.halve(step + 1)
         self.model.zero_grad()
         if self.args.device.type == "cuda":
             torch.cuda.empty_cache()
-        job.log.tell(
-            "note", step, text=f"The memory was full: micro_batch_tokens is {job.order.micro_batch_tokens} from here on"
-        )
+        if job.halve():
+            what = f"micro_batch_tokens is {job.order.micro_batch_tokens}"
+        elif job.config.gradient_checkpointing == "auto" and not self.args.activation_checkpointing:
+            self.args.activation_checkpointing = self.args.gradient_checkpointing = True
+            self.model.activation_checkpointing_enable(self.args.activation_checkpointing_kwargs)
+            what = "activations are computed twice"
+        else:
+            raise ModelError(
+                f"step {step + 1}: the memory is too small for a single row; set a lower max_length, or method: qlora"
+                + ("" if self.args.activation_checkpointing else ", or gradient_checkpointing: true")
+            )
+        job.log.tell("note", step, text=f"The memory was full: from here on {what}")
 
     # ---- validation
 
@@ -162,7 +170,6 @@ class TuningTrainer(Trainer):  # type: ignore[misc]
         worth = Worth(step, loss, None if metric != metric else metric)
         job.worths[step] = worth
         seconds = time.perf_counter() - began
-        job.lost += seconds
         job.log.tell(
             "validation",
             step,
@@ -226,10 +233,9 @@ class TuningTrainer(Trainer):  # type: ignore[misc]
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         """Leave a revision."""
         job, step = self.job, self.state.global_step
-        began = time.perf_counter()
         if process_number() == 0:
-            if job.probe is not None:
-                job.log.tell("probe", step, **job.probe(self.model))
+            if job.probe_is_due(step):
+                self.probe()
             worth = job.worths.get(step, Worth(step, None, None))
             revision = Revision(
                 run=job.config.run,
@@ -246,7 +252,14 @@ class TuningTrainer(Trainer):  # type: ignore[misc]
             rotate(job.folder, job.config.save_total_limit)
             job.log.tell("revision", step, folder=revision.folder.name)
         self.accelerator.wait_for_everyone()
-        job.lost += time.perf_counter() - began
+
+    def probe(self) -> None:
+        """Measure what the model has forgotten."""
+        job, began = self.job, time.monotonic()
+        if job.probe is not None:
+            job.log.tell("probe", self.state.global_step, **job.probe(self.model))
+            job.probed = time.monotonic()
+            job.probe_seconds = job.probed - began
 
     def _fill(self, folder: Path) -> None:
         source = self.job.base.source
