@@ -115,12 +115,15 @@ def test_the_speed_of_a_run_is_what_the_next_plan_rests_on(folder: Path, base: B
     assert twice_as_long.minutes == pytest.approx((240 + 60) / 60)
 
 
-def test_another_model_s_speed_is_better_than_a_guess_and_is_called_so(folder: Path, base: Base) -> None:
-    keep_speed(Speed("hf:other", "cpu", "float32", 1e9, 1.0, "before"))
-    assert planned(folder, base, dtype="float32").minutes_from == "the speed of the run before, with another model"
+def test_the_speed_of_a_model_of_like_size_is_better_than_a_guess_and_is_called_so(folder: Path, base: Base) -> None:
+    size = planned(folder, base).working
+    keep_speed(Speed("hf:other", "cpu", "float32", 1e9, 2 * size, 1.0, "before"))
+    assert planned(folder, base, dtype="float32").minutes_from.startswith("the speed of the run before, with another")
     assert "guess" in planned(folder, base, dtype="bfloat16").minutes_from
-    keep_speed(Speed("hf:other", "cpu", "float32", 2e9, 1.0, "later"))
-    assert known_speed("hf:other", "cpu", "float32").operations == 2e9
+    keep_speed(Speed("hf:other", "cpu", "float32", 2e9, 2 * size, 1.0, "later"))
+    assert known_speed("hf:other", "cpu", "float32", size).operations == 2e9
+    keep_speed(Speed("hf:other", "cpu", "float32", 2e9, 1000 * size, 1.0, "large"))
+    assert "guess" in planned(folder, base, dtype="float32").minutes_from
 
 
 def test_a_damaged_file_of_speeds_is_only_forgotten(folder: Path, base: Base) -> None:

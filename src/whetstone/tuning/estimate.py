@@ -44,6 +44,7 @@ _GPU_SHARE = 0.3  # of what it is said to do, in training small batches
 _CPU_SHARE = 0.6  # of a product of two matrices in the same precision
 _SIZE, _TRIES = 512, 8
 _LONGEST_GUESS = 0.3  # seconds
+_ALIKE = 4  # how many times as large or small a model may be whose speed is taken for another's
 
 
 @dataclass(frozen=True)
@@ -135,6 +136,7 @@ class Speed:
         device: "cpu", or the GPU's name.
         dtype: precision.
         operations: floating-point operations per second, as `training_work` counts them.
+        size: weights of the model's layers.
         beside: seconds that a validation with all that belongs to it took; None where that is not known.
         run: the run in which that was measured; "" for a guess.
     """
@@ -143,18 +145,25 @@ class Speed:
     device: str
     dtype: str
     operations: float
+    size: int = 0
     beside: float | None = None
     run: str = ""
 
 
-def known_speed(base: str, device: str, dtype: str) -> Speed:
-    """The speed of the latest run with this model, device and precision; with another model, else; or a guess."""
-    kept = _read()
-    same = [speed for speed in kept if speed.device == device and speed.dtype == dtype]
-    with_base = [speed for speed in same if speed.base == base]
-    if with_base or same:
-        return (with_base or same)[-1]
-    return Speed("", device, dtype, _guess(device, dtype))
+def known_speed(base: str, device: str, dtype: str, size: int) -> Speed:
+    """The speed of the latest run with this model, device and precision; or with one of like size; or a guess.
+
+    A model that is much smaller says nothing: it spends its time on other things than products of matrices.
+
+    Args:
+        size: weights of the model's layers.
+    """
+    kept = [speed for speed in _read() if (speed.device, speed.dtype) == (device, dtype)]
+    with_base = [speed for speed in kept if speed.base == base]
+    alike = [speed for speed in kept if size / _ALIKE <= speed.size <= size * _ALIKE]
+    if with_base or alike:
+        return (with_base or alike)[-1]
+    return Speed("", device, dtype, _guess(device, dtype), size)
 
 
 def keep_speed(speed: Speed) -> None:

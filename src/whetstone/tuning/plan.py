@@ -46,6 +46,7 @@ class Plan:
         device: "cpu", or the GPU's name.
         dtype: precision of the base's weights.
         parameters: numbers of the base.
+        working: of these, the ones of the layers.
         trained: numbers of the adapter.
         data: what the rows come from.
         layout: what they were recognised as.
@@ -74,6 +75,7 @@ class Plan:
     device: str
     dtype: str
     parameters: int
+    working: int
     trained: int
     data: str
     layout: str
@@ -142,8 +144,8 @@ def make_plan(config: TuneConfig, data: TuneData, base: Base) -> Plan:
     activations = activation_bytes(base.config, in_memory, dtype.itemsize)
     share = 0.5 if base.encoder_decoder else 1.0  # a token goes through one half of it
     work = training_work(shapes, epochs * computed_once * share, epochs * learned, twice=twice)
-    speed = known_speed(config.base, _device_name(device), str(dtype).removeprefix("torch."))
-    beside = speed.beside
+    speed = known_speed(config.base, _device_name(device), str(dtype).removeprefix("torch."), shapes.working)
+    beside = speed.beside if speed.base == config.base else None
     if beside is None:
         validated = len(validation_rows(data.validation, every, config.batch_size, config.seed)) / len(rows)
         read, told = validated * float(lengths.sum()), validated * learned
@@ -159,6 +161,7 @@ def make_plan(config: TuneConfig, data: TuneData, base: Base) -> Plan:
         device=speed.device,
         dtype=speed.dtype,
         parameters=shapes.parameters,
+        working=shapes.working,
         trained=shapes.adapter,
         data=data.source,
         layout=data.layout,
@@ -258,7 +261,7 @@ def settle(folder: Path, plan: Plan) -> Actual | None:
     write_atomically(folder / PLAN, json.dumps({**kept, "actual": asdict(actual)}, indent=1) + "\n")
     operations = plan.work * len(steps) / plan.steps / training
     took = sum(each) / sum(session.validations for session in beside) if beside else None
-    keep_speed(Speed(plan.base, plan.device, plan.dtype, operations, took, plan.run))
+    keep_speed(Speed(plan.base, plan.device, plan.dtype, operations, plan.working, took, plan.run))
     return actual
 
 
@@ -333,7 +336,7 @@ def _device_name(device: Any) -> str:
 
 def _resting_on(speed: Speed, base: str) -> str:
     if not speed.run:
-        return "a rough guess: nothing was tuned on this machine yet"
+        return "a rough guess: no model of this size was tuned on this machine yet"
     if speed.base != base:
-        return f"the speed of the run {speed.run}, with another model"
+        return f"the speed of the run {speed.run}, with another model of like size"
     return f"the speed of the run {speed.run}"
