@@ -1,28 +1,22 @@
-"""The Compare tab: what it refuses, what it keeps, and how a person meets it in a real browser."""
+"""The Compare tab: what it refuses, what it keeps, and how a comparison goes on."""
 
 from __future__ import annotations
 
 import base64
-import json
 import re
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 pytest.importorskip("gradio", reason="needs the extra `serve`")
-pytest.importorskip("playwright", reason="needs playwright")
 
-from playwright.sync_api import BrowserContext, Locator, expect
 
-from browser import PATIENCE, Chat, browsing, chromium, serving
 from whetstone.models.pool import ModelPool
 from whetstone.ui.compare_tab import CompareServer
 
-needs_browser = pytest.mark.skipif(chromium() is None, reason="needs chromium")
-
+PATIENCE = 30.0  # seconds after which a test has failed; never a thing that is measured
 EVIL = "<img src=x onerror=window.hacked=1>"
 ROWS = "title,price\n" + "".join(
     f'"{kind} number {n}, {EVIL}",{price + n % 7}\n'
@@ -159,117 +153,3 @@ def test_techniques_are_told_by_what_their_classes_say(ask: Ask) -> None:
     assert found["few-shot"]["takes"] == "[:METHOD[:K]]"
     assert all(one["says"] for one in found.values())
     assert not any("`" in one["says"] for one in found.values())
-
-
-# A browser.
-
-
-@pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    models = {"number": "scripted:number", "slow": "scripted:number?delay=0.05"}
-    with serving(tmp_path_factory.mktemp("workbench"), models) as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[BrowserContext]:
-    with browsing() as context:
-        yield context
-
-
-class Compare(Chat):
-    """The Compare tab in one browser tab."""
-
-    def ready(self) -> None:
-        super().ready()
-        self.page.get_by_role("tab", name="Compare", exact=True).click()
-        expect(self.one("tab-new")).to_be_visible()
-        expect(self.one("live").locator("*").first).to_be_attached()  # the last thing that the tab asks for at first
-
-    def one(self, name: str) -> Locator:
-        return self.page.locator(f"#wh-cm-{name}")
-
-    def arms(self, *specs: str) -> None:
-        """Choose these techniques."""
-        while self.one("rows").locator("> div").count():
-            self.one("rows").get_by_role("button", name="Remove this arm").first.click()
-        for spec in specs:
-            self.one("add").click()
-            row = self.one("rows").locator("> div").last
-            name, _, given = spec.partition(":")
-            row.get_by_label("Technique").select_option(name)
-            row.get_by_label("Arguments").fill(given)
-
-    def overflow(self) -> int:
-        wider: int = self.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-        return wider
-
-    def close(self) -> None:
-        assert self.page.evaluate("window.hacked") is None
-        assert self.complaints == []
-        assert self.elsewhere == []
-        super().close()
-
-
-@needs_browser
-def test_an_uploaded_file_is_compared_stopped_reloaded_and_its_report_opened(
-    browser: BrowserContext, url: str, tmp_path: Path
-) -> None:
-    (tmp_path / "shop.csv").write_text(ROWS)
-    tab = Compare(browser, url)
-    tab.one("file").set_input_files(tmp_path / "shop.csv")
-    expect(tab.one("columns").get_by_role("radio", name="price is the answer")).to_be_checked()
-    tab.one("test").fill("40")
-    tab.one("look").click()
-    expect(tab.one("seen")).to_contain_text("40 test items")
-    tab.arms("constant:median", "ask")
-    tab.one("models").get_by_role("checkbox", name="number").uncheck()
-    tab.one("models").get_by_role("checkbox", name="slow").check()
-    tab.one("start").click()
-    expect(tab.one("live")).to_contain_text("Newest answers")
-    expect(tab.one("live").locator("svg").first).to_have_attribute("aria-label", re.compile("Running mean of constant"))
-    tab.open(url)  # the comparison is the server's: a new page finds it
-    expect(tab.one("stop")).to_be_visible()
-    tab.one("stop").click()
-    expect(tab.one("resume")).to_be_visible()
-    tab.one("resume").click()
-    expect(tab.one("live").locator(".wh-lab-verdict")).to_be_visible()
-    expect(tab.one("live").locator("tbody tr")).to_have_count(2)
-    with tab.page.expect_popup() as opened:
-        tab.one("links").get_by_role("link", name="Open the report").click()
-    report = opened.value
-    expect(report.locator("h1")).to_contain_text("shop")
-    expect(report.locator(".plotly").first).to_be_visible()
-    assert report.evaluate("window.hacked") is None
-    report.close()
-    with tab.page.expect_download() as saved:
-        tab.one("links").get_by_role("link", name="JSON").click()
-    assert saved.value.suggested_filename == "shop-report.json"
-    assert len(json.loads(Path(saved.value.path()).read_text())["runs"]) == 2
-    tab.close()
-
-
-@needs_browser
-def test_earlier_runs_are_reported_on_from_a_dark_phone(browser: BrowserContext, url: str, tmp_path: Path) -> None:
-    (tmp_path / "small.csv").write_text(ROWS)
-    tab = Compare(browser, url, width=390, dark=True)
-    tab.one("file").set_input_files(tmp_path / "small.csv")
-    expect(tab.one("columns").get_by_role("radio", name="price is the answer")).to_be_checked()
-    tab.one("test").fill("20")
-    tab.arms("constant:median", "tfidf")
-    tab.one("start").click()
-    expect(tab.one("live").locator(".wh-lab-verdict")).to_be_visible()
-    assert tab.overflow() <= 0
-    assert tab.contrast(".wh-lab-table td, .wh-lab-table th, .wh-lab .wh-note, .wh-lab-notes li") >= 4.5
-    tab.one("tab-earlier").click()
-    group = tab.one("earlier").locator("details", has_text="small")
-    group.locator("summary").click()
-    group.get_by_role("button", name="Report on the chosen runs").click()
-    expect(group).to_contain_text("choose at least one run")
-    group.get_by_label("tfidf").check()
-    group.get_by_role("button", name="Report on the chosen runs").click()
-    expect(group.get_by_role("link", name="Open the report")).to_be_visible()
-    assert tab.overflow() <= 0
-    tab.one("earlier").get_by_role("button", name="small").click()
-    expect(tab.one("live").locator(".wh-lab-verdict")).to_be_visible()
-    tab.close()

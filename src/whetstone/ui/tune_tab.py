@@ -178,7 +178,9 @@ class TuneServer:
         over = story.ended is not None and story.ended.get("ended") in ("done", "early")
         return {
             "run": name,
-            "html": story_html(story, plan, state if at_work else {**state, "phase": "ended"}),
+            "html": lab_sources.without_place(
+                story_html(story, plan, state if at_work else {**state, "phase": "ended"})
+            ),
             "revisions": revisions_html(found, story, best(found) if found else None),
             "error": error,
             "done": not at_work,
