@@ -43,7 +43,9 @@ from typing import Any
 import product_rows
 
 from whetstone import settings
+from whetstone.curation.options import Options
 from whetstone.models import load_model
+from whetstone.tokens.sources import load_tokenizer
 
 SOURCE = Path(__file__).resolve().parents[2] / "shared" / "data" / "products" / "amazon_meta_sample.jsonl.gz"
 LIMIT = 10.0
@@ -210,10 +212,17 @@ def our_pace(path: Path, folder: Path) -> tuple[Pace, int]:
     return Pace(rows / seconds, rows / spent), memory
 
 
+def common_words() -> list[str]:
+    """Words that are single tokens of the tokenizer; of byte pairs, the commonest were joined first."""
+    tokenizer = load_tokenizer(Options().tokenizer)
+    written = (tokenizer.token_bytes(token).decode("utf-8", "replace") for token in range(tokenizer.vocab_size))
+    return [token[1:] for token in written if token[:1] == " " and len(token) > 2 and token[1:].isalpha()]
+
+
 def rows_of(source: Path | None) -> list[str]:
     """The lines of a file, or made-up ones."""
     if source is None:
-        return list(product_rows.lines(MADE_UP))
+        return list(product_rows.lines(MADE_UP, common_words()))
     with gzip.open(source, "rt", encoding="utf-8") as file:
         return file.readlines()
 

@@ -1,15 +1,16 @@
 """Made-up product rows in the layout of Amazon Reviews 2023 (`raw_meta`), with the kinds of dirt that real ones have.
 
-Words are drawn by Zipf's law from a vocabulary of made-up ones, so that a few are everywhere and most are rare, as in a
-real catalogue. About 10 % of the rows have no usable price, 8 % too little text, 3 % repeat another row and 3 % nearly
-do, 2 % state their own price; 15 % hold HTML, a third part numbers, 1 % details that are no JSON.
+Words are drawn by Zipf's law, so that a few are everywhere and most are rare, as in a real catalogue. The common ones
+are given (words that a tokenizer has as single tokens, so that texts have about as many tokens as real ones); behind
+them come made-up ones. About 10 % of the rows have no usable price, 8 % too little text, 3 % repeat another row and 3 %
+nearly do, 2 % state their own price; 15 % hold HTML, a third part numbers, 1 % details that are no JSON.
 """
 
 from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from typing import Any
 
@@ -17,18 +18,19 @@ _SYLLABLES = """
 ba be bo bra ca cer co cu da del di dro en er fa fi flo for ga gen gra ha in ka ki la le li lo lu ma men mi mo na ne no
 nu or pa per pi plo qua ra re ri ro sa se shi so sta ta te ti to tra tu va ve vi wo za zi
 """
-_COMMON = """
-the and to a of for with your is in you or on are can from that as it this be by not will have use all one has at
-"""
 _CATEGORIES = ["Appliances", "Software", "Toys_and_Games", "Automotive", "Electronics", "Office_Products", None]
 _UNUSABLE = ["", "None", "$1,299.99", "from 12.99", "12.99 - 19.99", "0", "-5", "1000000000000", "call"]
-_DISTINCT = 60_000
+_RARE = 60_000  # made-up words
 
 
-def lines(count: int, seed: int = 0) -> Iterator[str]:
-    """So many rows, a JSON line each; the same ones for the same seed."""
+def lines(count: int, common: Sequence[str], seed: int = 0) -> Iterator[str]:
+    """So many rows, a JSON line each; the same ones for the same words and seed.
+
+    Args:
+        common: words, the commonest first.
+    """
     draw = random.Random(seed)
-    words = _Words(draw)
+    words = _Words(draw, common)
     earlier: list[dict[str, Any]] = []
     for number in range(count):
         kind = draw.random()
@@ -43,12 +45,12 @@ def lines(count: int, seed: int = 0) -> Iterator[str]:
 
 
 class _Words:
-    def __init__(self, draw: random.Random) -> None:
+    def __init__(self, draw: random.Random, common: Sequence[str]) -> None:
         syllables = _SYLLABLES.split()
-        made = {"".join(draw.choices(syllables, k=draw.randint(2, 4))) for _ in range(_DISTINCT)}
+        made = {"".join(draw.choices(syllables, k=draw.randint(2, 4))) for _ in range(_RARE)}
         rare = [word.title() if draw.random() < 0.2 else word for word in sorted(made)]
         draw.shuffle(rare)
-        self._words = [*_COMMON.split(), *rare]
+        self._words = [*common, *rare]
         self._weights = list(accumulate(1 / rank for rank in range(3, len(self._words) + 3)))
         self._draw = draw
 
