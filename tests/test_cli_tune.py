@@ -45,7 +45,8 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def test_a_run_from_the_plan_to_its_revisions(whet: Whet, tiny: str) -> None:
     rows = [{"text": f"A wooden table, number {n}", "price": 10 * (n % 9) + 5} for n in range(80)]
-    Path("items.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    rejected = {"text": "A table without a price", "price": "unknown"}
+    Path("items.jsonl").write_text("".join(json.dumps(row) + "\n" for row in [*rows, rejected]))
     asked = ("items.jsonl", "--text", "text", "--target", "price", "--base", tiny, "--run", "tables", *_SMALL)
     code, out, err = whet(*asked, "--set", "max_steps=4", "--set", "eval_steps=2", "--json")
     assert code == 0
@@ -60,6 +61,7 @@ def test_a_run_from_the_plan_to_its_revisions(whet: Whet, tiny: str) -> None:
     assert "Price is $" in err
     assert "step 4: validation loss" in err
     assert "planned: " in err
+    assert "A table without a price" in (Path(report["folder"]) / "rejects.jsonl").read_text()
 
     assert "4/4" in whet("runs")[1]
     assert json.loads(whet("runs", "--json")[1])[0]["state"] == "finished"

@@ -311,6 +311,18 @@ def test_test_items_are_kept_out_of_training(tmp_path: Path, tokenizer: Tokenize
     assert len(data.train) + len(data.validation) == 40
 
 
+def test_a_data_set_s_own_validation_split_is_used(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    pytest.importorskip("datasets")
+    folder = tmp_path / "talks"
+    folder.mkdir()
+    saved(folder / "train.jsonl", LAYOUTS["messages"])
+    saved(folder / "validation.jsonl", LAYOUTS["messages"][:3])
+    data = loaded(str(folder), tokenizer)
+    assert (len(data.train), len(data.validation)) == (20, 3)
+    alone = loaded(saved(tmp_path / "alone.jsonl", LAYOUTS["messages"]), tokenizer, validation_size=0)
+    assert [row.ids for row in data.train] == [row.ids for row in alone.train]
+
+
 def test_packed_rows_are_what_went_in() -> None:
     rows = [
         TuneRow([1, 2, 3], [False, True, True], target=2.5, number_at=1, weight=0.5, where="a:1", cut=4),

@@ -89,6 +89,8 @@ def train(
     if json and not silent:
         write_result("-", as_json(finite(report.to_json())))
     print_report(report, console)
+    if prepared.data.rejects and not silent:
+        console.print(f"Rows that were not trained on: {_write_rejects(prepared, report.outcome.folder)}", markup=False)
     if not report.outcome.finished:
         raise typer.Exit(1)
 
@@ -108,6 +110,15 @@ def read_settings(pairs: list[str]) -> dict[str, str]:
             raise UsageError(f"--set takes KEY=VALUE, as in --set r=32; {pair!r} is none")
         found[key.strip()] = value
     return found
+
+
+def _write_rejects(prepared: Prepared, folder: Path) -> Path:
+    """Keep the rows that were set aside beside the run, each with its reason."""
+    from whetstone.storage.files import write_atomically
+
+    lines = (jsonlib.dumps(reject.to_json(), ensure_ascii=False, default=str) for reject in prepared.data.rejects)
+    write_atomically(folder / "rejects.jsonl", "".join(f"{line}\n" for line in lines).encode("utf-8", "replace"))
+    return folder / "rejects.jsonl"
 
 
 def _stop_at_check(prepared: Prepared, anyway: bool, console: Console) -> None:

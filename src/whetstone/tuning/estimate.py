@@ -133,7 +133,7 @@ class Speed:
 
     Attributes:
         base: spec of the model; "" for a guess.
-        device: "cpu", or the GPU's name.
+        device: "cpu", or the GPU's name; with how many processes, where there are several.
         dtype: precision.
         operations: floating-point operations per second, as `training_work` counts them.
         size: weights of the model's layers.
@@ -191,7 +191,7 @@ def _read() -> list[Speed]:
 
 
 def _guess(device: str, dtype: str) -> float:
-    if device != "cpu":
+    if not device.endswith("cpu"):
         said = next((speed for name, speed in _GPUS.items() if name in device), _OTHER_GPU)
         return said * _GPU_SHARE
     import torch

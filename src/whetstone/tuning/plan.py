@@ -25,6 +25,7 @@ from whetstone.tuning.estimate import (
     reading_work,
     training_work,
 )
+from whetstone.tuning.processes import process_count
 from whetstone.tuning.rows import PackedRows, TuneData
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class Plan:
 
     Attributes:
         run, base, method: of the configuration.
-        device: "cpu", or the GPU's name.
+        device: "cpu", or the GPU's name; with how many processes, where there are several.
         dtype: precision of the base's weights.
         parameters: numbers of the base.
         working: of these, the ones of the layers.
@@ -331,7 +332,8 @@ def _device(name: str) -> Any:
 def _device_name(device: Any) -> str:
     import torch
 
-    return "cpu" if device.type == "cpu" else str(torch.cuda.get_device_name(device))
+    name = "cpu" if device.type == "cpu" else str(torch.cuda.get_device_name(device))
+    return name if process_count() == 1 else f"{process_count()} × {name}"
 
 
 def _resting_on(speed: Speed, base: str) -> str:
