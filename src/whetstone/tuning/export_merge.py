@@ -131,7 +131,8 @@ def write_merged(
     from safetensors.torch import save_file
 
     shards = list(_shards(weights, precision, shard_bytes))
-    written, where = [], {}
+    written: list[Path] = []
+    where: dict[str, str] = {}
     for number, names in enumerate(shards, 1):
         file = "model.safetensors" if len(shards) == 1 else f"model-{number:05}-of-{len(shards):05}.safetensors"
         tensors = {}

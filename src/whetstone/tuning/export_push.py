@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from whetstone.errors import LoginError, ModelConnectionError, UsageError, WhetstoneError
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 
 
 def check_name(name: str) -> None:
@@ -13,14 +16,7 @@ def check_name(name: str) -> None:
     Raises:
         UsageError: it is none.
     """
-    from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import validate_repo_id
-
-    try:
-        validate_repo_id(name)
-    except HFValidationError:
-        name = ""
-    if name.count("/") != 1:
+    if not _NAME.fullmatch(name) or "--" in name or ".." in name or name.endswith((".git", "-", ".")):
         raise UsageError("On the hub a model is named owner/name, in letters, digits, dots, - and _")
 
 

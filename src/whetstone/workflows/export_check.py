@@ -167,7 +167,8 @@ def _checked(source: ExportSource, built: Built, prompts: int, told: Told | None
             raise UsageError(f"{source.adapted}: it gives no log-probabilities, so that an export cannot be checked")
         asked = prompts_for(tuned, bool(load_tokenizer(str(source.tokenizer)).template), prompts)
         answers = compare_answers(tuned, exported, asked, told)
-        bad, held = [], 0
+        bad: list[Finding] = []
+        held = 0
         if built.kind != "gguf-lora":  # the tokenizer is the base file's own
             engine = None if built.kind == "peft" else exported  # which reads the base's tokenizer
             bad, held = compare_conversations(source.tokenizer, built.model, engine)

@@ -162,7 +162,7 @@ class _TemplatePath:
     def __init__(self, name: str, tokenizer: Tokenizer) -> None:
         self.name = name
         self._tokenizer = tokenizer
-        self._given = {"date_string": _today()} if tells_the_date(tokenizer) else {}
+        self._given: dict[str, Any] = {"date_string": _today()} if tells_the_date(tokenizer) else {}
 
     def prompt(self, messages: Messages) -> Seen:
         chat = render_chat(self._tokenizer, messages, add_generation_prompt=True, **self._given)
