@@ -141,6 +141,28 @@ def test_a_run_stops_early_by_the_tasks_own_error_and_not_by_loss(model: Path) -
     assert run(model, eval_steps=2, early_stopping_patience=2, save_total_limit=1).finished
 
 
+def test_the_error_of_numbers_can_be_learned_instead_of_their_spelling(model: Path, tmp_path: Path) -> None:
+    from whetstone.tokens.sources import load_tokenizer
+    from whetstone.tuning.data import load_data
+
+    path = tmp_path / "shop.jsonl"
+    shop = [{"text": f"A {word} lamp of size {n}", "price": 10 + 5 * n} for n in range(8) for word in ("red", "blue")]
+    path.write_text("\n".join(map(json.dumps, shop)))
+    config = tiny_run.config(
+        model, data=str(path), text="text", target="price", loss="raft", max_steps=6, micro_batch_tokens=2048
+    )
+    data = load_data(config, load_tokenizer(str(model)), encoder_decoder=False)
+    from whetstone.tuning.train import tune
+
+    seen = tiny_run.Seen()
+    outcome = tune(config, data, watch=seen)
+    validated = [event["loss"] for event in seen.of("validation")]
+    assert outcome.ended == "done"
+    assert validated[-1] < validated[0]
+    with pytest.raises(UsageError, match="loss: raft needs rows that ask for a number"):
+        run(model, dataclasses.replace(data, form=None), loss="raft", overwrite=True)
+
+
 def test_a_row_with_nothing_to_learn_stops_the_run_with_its_number(model: Path) -> None:
     data = tiny_run.rows()
     train = list(data.train)

@@ -40,7 +40,7 @@ def make_arguments(config: TuneConfig, folder: Path, *, encoder_decoder: bool) -
         "warmup_steps": config.warmup_ratio,
         "weight_decay": config.weight_decay,
         "max_grad_norm": config.max_grad_norm,
-        "optim": "adamw_torch" if on_cpu else "adamw_torch_fused",
+        "optim": "adamw_torch_fused" if torch.cuda.is_available() and not on_cpu else "adamw_torch",
         # An item of our loader is a whole effective batch.
         "per_device_train_batch_size": config.batch_size,
         "gradient_accumulation_steps": 1,

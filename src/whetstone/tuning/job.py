@@ -133,13 +133,14 @@ class Job:
         passed = time.monotonic() - self.probed
         return step >= self.total_steps or self.probe_seconds < _CHEAP_PROBE or passed > 4 * self.probe_seconds
 
-    def no_better_since(self) -> int:
-        """Validations since the best one."""
+    def is_good_enough(self) -> bool:
+        """Whether as many validations as the configuration has patience for were no better than one before them."""
         found = [worth for worth in self.worths.values() if worth.value is not None]
-        if not found:
-            return 0
+        patience = self.config.early_stopping_patience
+        if patience is None or not found:
+            return False
         best = min(found, key=lambda worth: (worth.value, worth.step))
-        return sum(worth.step > best.step for worth in found)
+        return sum(worth.step > best.step for worth in found) >= patience
 
 
 def step_seed(seed: int, step: int, process: int) -> int:

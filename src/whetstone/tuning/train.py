@@ -171,19 +171,22 @@ def _train(job: Job, trainer: Any) -> TuneOutcome:
             if line["kind"] == "validation" and line["step"] <= last.step:
                 job.worths[line["step"]] = Worth(line["step"], line.get("loss"), line.get("metric"))
         job.log.tell("note", last.step, text=f"Going on behind step {last.step}", resumed=True)
+        if last.step >= job.total_steps:
+            job.ended = "done"
+        elif job.is_good_enough():
+            job.ended = "early"
     else:
         # What an earlier session did without leaving a revision is done again.
         trainer.args.eval_on_start = bool(len(job.validation)) or job.metric is not None  # of the base
         job.log.tell("note", 0, text=_beginning(trainer, job), resumed=True)
         trainer.probe()
     began = time.perf_counter()
-    if last is None or last.step < job.total_steps:
-        trainer.train(resume_from_checkpoint=str(last.folder / RESUME) if last is not None else None)
-    else:
-        job.ended = "done"
+    step = last.step if last is not None else 0
     if job.ended is None:
-        raise ModelError(f"{job.config.run}: the run ended at step {trainer.state.global_step} for no reason we know")
-    step = trainer.state.global_step if last is None or last.step < job.total_steps else last.step
+        trainer.train(resume_from_checkpoint=str(last.folder / RESUME) if last is not None else None)
+        step = trainer.state.global_step
+    if job.ended is None:
+        raise ModelError(f"{job.config.run}: the run ended at step {step} for no reason we know")
     memory = _peak_memory(trainer.args.device)
     job.log.tell(
         "end",

@@ -181,8 +181,7 @@ class TuningTrainer(Trainer):  # type: ignore[misc]
             high=None if high != high else high,
             seconds=seconds,
         )
-        patience = job.config.early_stopping_patience
-        if patience is not None and not job.ended and job.no_better_since() >= patience:
+        if job.ended is None and job.is_good_enough():
             job.ended = "early"
             self.control.should_training_stop = True
         named = {"loss": loss, "metric": worth.metric}
