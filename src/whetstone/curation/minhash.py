@@ -25,19 +25,26 @@ HALVES = 2
 SLOTS = BANDS * ROWS
 KEYS = BANDS + HALVES
 
-# So many texts are drawn for together that their hashes stay in the processor's cache.
-_AT_ONCE = 512
+# So many texts are drawn for together, and so many numbers scrambled, that they stay in the processor's cache.
+_AT_ONCE = 256
+_NUMBERS_AT_ONCE = 1 << 15
 _U64 = np.uint64
 _GOLDEN = _U64(0x9E3779B97F4A7C15)
 
 
 def mixed(values: Hashes) -> Hashes:
     """Numbers scrambled, each by itself: the finaliser of SplitMix64 (Steele, Lea and Flood 2014)."""
-    scrambled = values ^ (values >> _U64(30))
-    scrambled = scrambled * _U64(0xBF58476D1CE4E5B9)
-    scrambled ^= scrambled >> _U64(27)
-    scrambled *= _U64(0x94D049BB133111EB)
-    return np.asarray(scrambled ^ (scrambled >> _U64(31)), dtype=np.uint64)
+    found = np.empty_like(values)
+    for begin in range(0, len(values), _NUMBERS_AT_ONCE):
+        part = values[begin : begin + _NUMBERS_AT_ONCE]
+        scrambled = found[begin : begin + _NUMBERS_AT_ONCE]
+        np.right_shift(part, _U64(30), out=scrambled)
+        scrambled ^= part
+        scrambled *= _U64(0xBF58476D1CE4E5B9)
+        scrambled ^= scrambled >> _U64(27)
+        scrambled *= _U64(0x94D049BB133111EB)
+        scrambled ^= scrambled >> _U64(31)
+    return found
 
 
 def shingles(terms: Hashes, starts: Positions) -> Hashes:
@@ -75,13 +82,14 @@ def signatures(terms: Hashes, starts: Positions) -> Signatures:
     count = len(starts) - 1
     keys = np.empty((count, KEYS), np.uint64)
     slots = np.empty((SLOTS, count), np.uint32)
-    low = (terms >> _U64(32)).astype(np.uint32)
-    pairs = (shingles(terms, starts) >> _U64(32)).astype(np.uint32)
+    # Terms and pairs side by side, so that those of a text stand together.
+    drawn_from = np.empty((len(terms), 2), np.uint32)
+    drawn_from[:, 0], drawn_from[:, 1] = terms >> _U64(32), shingles(terms, starts) >> _U64(32)
     factors = np.random.default_rng(0).integers(0, 2**32, SLOTS, dtype=np.uint32) | np.uint32(1)
     for begin in range(0, count, _AT_ONCE):
         texts = slice(begin, min(begin + _AT_ONCE, count))
-        edges = starts[texts.start : texts.stop + 1]
-        _fill(slots[:, texts], low[edges[0] : edges[-1]], pairs[edges[0] : edges[-1]], edges[:-1] - edges[0], factors)
+        edges = 2 * starts[texts.start : texts.stop + 1]
+        _fill(slots[:, texts], drawn_from.ravel()[edges[0] : edges[-1]], edges[:-1] - edges[0], factors)
     for band in range(BANDS):
         key = np.full(count, band, np.uint64)
         for row in range(ROWS):
@@ -94,19 +102,13 @@ def signatures(terms: Hashes, starts: Positions) -> Signatures:
 
 
 def _fill(
-    slots: npt.NDArray[np.uint32],
-    terms: npt.NDArray[np.uint32],
-    pairs: npt.NDArray[np.uint32],
-    begins: Positions,
-    factors: npt.NDArray[np.uint32],
+    slots: npt.NDArray[np.uint32], hashes: npt.NDArray[np.uint32], begins: Positions, factors: npt.NDArray[np.uint32]
 ) -> None:
     """Each slot the smallest hash of a text under one function: multiplication by an odd number, modulo 2^32."""
-    drawn = np.empty_like(terms)
+    drawn = np.empty_like(hashes)
     for slot, factor in enumerate(factors):
-        np.multiply(terms, factor, out=drawn)
+        np.multiply(hashes, factor, out=drawn)
         np.minimum.reduceat(drawn, begins, out=slots[slot])
-        np.multiply(pairs, factor, out=drawn)
-        np.minimum(slots[slot], np.minimum.reduceat(drawn, begins), out=slots[slot])
 
 
 def _half_keys(terms: Hashes, starts: Positions) -> npt.NDArray[np.uint64]:

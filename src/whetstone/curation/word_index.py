@@ -27,11 +27,13 @@ class WordIndex:
         """The number of each word, -1 where it is unknown."""
         if not len(self):
             return np.full(len(hashes), -1, np.int32)
-        slots = hashes & self._mask
-        found: npt.NDArray[np.int32] = self._numbers[slots]
-        wrong = np.flatnonzero((found >= 0) & (self.hashes[found] != hashes))
+        # `take` by signed numbers: indexing by unsigned ones copies them first, and all takes twice the time.
+        slots = (hashes & self._mask).view(np.int64)
+        found: npt.NDArray[np.int32] = self._numbers.take(slots)
+        wrong = np.flatnonzero(self.hashes.take(found, mode="wrap") != hashes)
+        wrong = wrong[found[wrong] >= 0]
         while len(wrong):
-            slots[wrong] = (slots[wrong] + np.uint64(1)) & self._mask
+            slots[wrong] = (slots[wrong] + 1) & int(self._mask)
             found[wrong] = self._numbers[slots[wrong]]
             wrong = wrong[(found[wrong] >= 0) & (self.hashes[found[wrong]] != hashes[wrong])]
         return found

@@ -128,7 +128,7 @@ class WordTable:
 
     def tokens(self, codes: Codes) -> Counts:
         """Tokens of each word, the blank before it included."""
-        return self._known.tokens[codes]
+        return self._known.tokens.take(codes)
 
     def leading_tokens(self, codes: Codes, words: pl.Series) -> Counts:
         """Tokens of words that begin a text, so have no blank before them.
@@ -148,11 +148,11 @@ class WordTable:
 
     def holds_part(self, codes: Codes) -> Flags:
         """Whether each word holds a part number."""
-        return self._known.part[codes]
+        return self._known.part.take(codes)
 
     def characters(self, codes: Codes) -> Counts:
         """The length of each word, with the blank before it if there is one."""
-        return self._known.characters[codes]
+        return self._known.characters.take(codes)
 
     def without_parts(self, text: str, codes: Sequence[int]) -> str:
         """A text without its part numbers; `codes` are those of its words that hold one."""
@@ -166,10 +166,11 @@ class WordTable:
     def terms(self, codes: Codes) -> tuple[Hashes, Counts]:
         """The hashes of all terms of these words, and how many each word has."""
         known = self._known
-        counts = known.terms[codes]
-        ends = np.cumsum(counts)
-        within = np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - counts, counts)
-        return known.hashes[np.repeat(known.first_term[codes], counts) + within], counts
+        counts = known.terms.take(codes)
+        begins = np.cumsum(counts, dtype=np.int64) - counts
+        places = np.repeat(known.first_term.take(codes) - begins, counts)
+        places += np.arange(len(places))
+        return known.hashes.take(places), counts
 
     def _learn(self, words: pl.Series, hashes: Hashes, unknown: Positions) -> None:
         with self._lock:
@@ -219,8 +220,9 @@ def hashed_terms(texts: pl.Series) -> tuple[Hashes, Positions]:
 
 def as_lists(values: npt.NDArray[np.uint32], starts: Positions) -> pl.Series:
     """Values cut into lists, none of them empty, where `starts` says; it is one longer than the lists."""
-    owner = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
-    frame = pl.DataFrame({"owner": owner, "value": values})
+    owner = np.repeat(np.arange(len(starts) - 1, dtype=np.uint32), np.diff(starts))
+    # Told that they are sorted, polars cuts instead of gathering: a sixth of the time.
+    frame = pl.DataFrame({"owner": owner, "value": values}).set_sorted("owner")
     return frame.group_by("owner", maintain_order=True).agg("value")["value"]
 
 

@@ -110,14 +110,15 @@ class Worker:
 
 
 def _keep(cleaned: Cleaned, files: ChunkFiles) -> None:
-    for frame, path in (
-        (cleaned.kept, files.kept),
-        (cleaned.index, files.index),
-        (cleaned.refused, files.refused),
+    # Hashes do not get smaller, and trying takes longer than writing them.
+    for frame, path, compression in (
+        (cleaned.kept, files.kept, "lz4"),
+        (cleaned.index, files.index, "uncompressed"),
+        (cleaned.refused, files.refused, "lz4"),
     ):
         part = path.with_suffix(".part")
         try:
-            frame.write_parquet(part, compression="lz4")
+            frame.write_parquet(part, compression=compression)
             os.replace(part, path)
         except OSError as error:
             raise storage_error(path, error) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from typing import Any
 
 import polars as pl
@@ -91,9 +92,16 @@ def read_details(text: str) -> tuple[str | None, bool]:
         return None, True
     if not isinstance(value, dict):
         return None, value is not None
-    kept = {name: cell for name, cell in value.items() if name.strip(" \n:").casefold() not in _NOISE_NAMES}
-    lines = [f"{name}: {_plain(cell)}" for name, cell in kept.items()]
-    return "\n".join(lines).encode("utf-16", "surrogatepass").decode("utf-16", "replace"), len(kept) < len(value)
+    kept = {name: cell for name, cell in value.items() if not _is_noise(name)}
+    written = "\n".join(f"{name}: {cell if isinstance(cell, str) else _plain(cell)}" for name, cell in kept.items())
+    if not written.isascii():  # it may hold half of a surrogate pair
+        written = written.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return written, len(kept) < len(value)
+
+
+@lru_cache(maxsize=4096)  # a catalogue has few names
+def _is_noise(name: str) -> bool:
+    return name.strip(" \n:").casefold() in _NOISE_NAMES
 
 
 def _plain(cell: Any) -> str:

@@ -74,7 +74,10 @@ def masked_price(text: str, price: float) -> str:
     """The text with every mention of this price as "[price]"."""
     parts, done = [], 0
     for found in _DIGITS.finditer(text):
-        if not any(abs(amount - price) <= _NEAREST_DOLLAR for amount in _readings(found[0])):
+        if "," in found[0]:
+            if not any(abs(amount - price) <= _NEAREST_DOLLAR for amount in _readings(found[0])):
+                continue
+        elif abs(float(found[0]) - price) > _NEAREST_DOLLAR:  # most numbers, told apart quickly
             continue
         span = _mention(text, found, price)
         if span is not None and span[0] >= done:
