@@ -17,7 +17,7 @@ from whetstone.storage.kept_vectors import KeptVectors, cache_file
 
 # Prompts read between two commits: what a kill can cost. Alike in length, they fill their batches all the same.
 _SAVE_EVERY = 32
-_READING = 1  # raised when distributions are computed in another way
+_READING = 2  # raised when distributions are computed in another way
 
 
 class KeptNumbers:
