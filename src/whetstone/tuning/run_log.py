@@ -66,14 +66,18 @@ class RunLog:
 class Interrupts:
     """Ctrl-C, and the signal by which schedulers end a job, as a wish to stop behind the step that is being computed.
 
-    Asked again, Python's usual KeyboardInterrupt comes at once, and what was learned since the last revision is lost.
+    Until there is a step to be lost, and at a second Ctrl-C, Python's usual KeyboardInterrupt comes at once.
+
+    Attributes:
+        asked: whether the run is to stop.
+        at_work: whether a step has begun.
     """
 
     # A launcher passes on to its processes what the terminal has sent to all of them already.
     _SAME = 2.0  # seconds
 
     def __init__(self) -> None:
-        self.asked = False
+        self.asked = self.at_work = False
         self._first = 0.0
 
     @contextmanager
@@ -91,7 +95,7 @@ class Interrupts:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
+        if not self.at_work or (self.asked and number == signal.SIGINT and now - self._first > self._SAME):
+            raise KeyboardInterrupt
         if not self.asked:
             self.asked, self._first = True, now
-        elif now - self._first > self._SAME:
-            raise KeyboardInterrupt
