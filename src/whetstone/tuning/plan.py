@@ -35,6 +35,8 @@ PLAN = "plan.json"
 _PROBE_TOKENS = 6_000  # that a probe reads and writes, about; of what is read, a fourth is told, as in the metric
 # Items whose numbers are read at a validation, and the tokens behind each prompt whose probabilities that takes.
 _METRIC_ITEMS, _METRIC_NODES = 200, 110
+# What a step and a validation take besides their products of matrices, for guesses: measured speeds have it in them.
+_STEP_SECONDS, _EVALUATION_SECONDS = 0.05, 1.0
 _SAMPLED_STEPS = 200
 
 
@@ -154,7 +156,9 @@ def make_plan(config: TuneConfig, data: TuneData, base: Base) -> Plan:
         if data.form is not None and config.validation_metric == "auto":
             probed += min(len(data.validation), _METRIC_ITEMS) * (float(lengths.mean()) + _METRIC_NODES)
         beside = reading_work(shapes, (read + probed) * share, told + probed / 4) / speed.operations
-    seconds = work / speed.operations + beside * -(-steps // every)
+    if not speed.run:
+        beside += _EVALUATION_SECONDS
+    seconds = work / speed.operations + beside * -(-steps // every) + (0.0 if speed.run else steps * _STEP_SECONDS)
     return Plan(
         run=config.run,
         base=config.base,
