@@ -24,6 +24,7 @@ Logprobs = npt.NDArray[np.float32]
 _NODE_TOKENS = {"cpu": 1024}
 _NODE_TOKENS_GPU = 16_384
 _LOGIT_BYTES = 256e6
+_HALF_PRECISION = 0.25  # in the mean of a node's log-probabilities
 
 
 def can_branch(model: Any, longest: int) -> bool:
@@ -143,5 +144,9 @@ def branches_truly(model: Any, pad_id: int) -> bool:
     wanted = list(range(min(50, vocabulary)))
     at_once = TreeBatch(model, prompts, tree, None, pad_id, OutputLayer(model)).read(wanted)
     by_levels = read_by_levels(DecoderBatch(model, prompts, 3, None, pad_id), len(prompts), tree, wanted)
-    tolerance = 1e-3 if model.dtype.itemsize >= 4 else 0.2  # half precision rounds each in its own way
-    return all(np.allclose(*pair, atol=tolerance) for pair in zip(at_once, by_levels, strict=True))
+    off = np.array([np.abs(one - other) for one, other in zip(at_once, by_levels, strict=True)])
+    if model.dtype.itemsize >= 4:
+        return bool(off.max() <= 1e-3)
+    # Half precision rounds each in its own way: SmolLM2 in bfloat16 is off by up to 0.34, in the mean of a node by
+    # 0.12. A node that sees another one's branch is off by 1.9 in the mean.
+    return bool(off.mean(axis=-1).max() <= _HALF_PRECISION)
