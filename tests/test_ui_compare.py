@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 import time
 from collections.abc import Callable
@@ -13,8 +14,12 @@ import pytest
 pytest.importorskip("gradio", reason="needs the extra `serve`")
 
 
+from whetstone.datasets.build import build_problem
 from whetstone.models.pool import ModelPool
+from whetstone.ui.compare_earlier import SeenRuns
+from whetstone.ui.compare_report import report_routes
 from whetstone.ui.compare_tab import CompareServer
+from whetstone.workflows.compare import compare
 
 PATIENCE = 30.0  # seconds after which a test has failed; never a thing that is measured
 EVIL = "<img src=x onerror=window.hacked=1>"
@@ -153,3 +158,29 @@ def test_techniques_are_told_by_what_their_classes_say(ask: Ask) -> None:
     assert found["few-shot"]["takes"] == "[:METHOD[:K]]"
     assert all(one["says"] for one in found.values())
     assert not any("`" in one["says"] for one in found.values())
+
+
+def test_a_visitor_opens_reports_on_the_pages_runs_alone(ask: Ask) -> None:
+    compare(build_problem("diamonds", test_size=5, train_size=20, validation_size=5).problem, ["constant:median"])
+    asked = {"source": sent(ask), "problem": FIELDS, "techniques": ["constant"], "models": ["number"]}
+    watched(ask, ask("start", **asked)["id"])
+    everybody, visitor = SeenRuns(all_runs=True), SeenRuns(all_runs=False)
+    (terminal,) = set(everybody.names()) - set(visitor.names())
+    (page,) = visitor.names()
+    opened = opening(visitor)(names=page)
+    assert opened.status_code == 200
+    assert opened.headers["content-security-policy"].startswith("sandbox")
+    assert b"uploads" not in opened.body
+    assert opening(visitor)(names=page, form="json", save="1").headers["content-disposition"].endswith('report.json"')
+    assert json.loads(opening(visitor)(names=page, form="json").body)["runs"]
+    for wrong in ({"names": terminal}, {"names": ""}, {"names": page, "form": "exe"}, {"names": "<script>"}):
+        refused = opening(visitor)(**wrong)
+        assert refused.status_code == 404
+        assert b"<script>" not in refused.body
+    assert opening(everybody)(names=terminal).status_code == 200
+
+
+def opening(seen: SeenRuns) -> Callable[..., Any]:
+    """The function behind the address of reports."""
+    (route,) = report_routes(seen).routes
+    return lambda **query: route.endpoint(**{"seed": 42, "form": "html", "save": "", **query})  # type: ignore[attr-defined]

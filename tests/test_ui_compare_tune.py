@@ -34,8 +34,10 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     tiny = tiny_hf.llama(tmp_path_factory.mktemp("tiny"))
     # A comparison by the slow model takes minutes: it is always stopped before its end.
     models = {"number": "scripted:number", "slow": "scripted:number?delay=1.5", "tiny": f"hf:{tiny}"}
-    with serving(tmp_path_factory.mktemp("workbench"), models) as address:
-        yield address
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")  # a tiny model gains nothing by more, and others need the cores
+        with serving(tmp_path_factory.mktemp("workbench"), models) as address:
+            yield address
 
 
 @pytest.fixture(scope="module")

@@ -98,6 +98,7 @@ def test_every_mistake_is_one_sentence(ask: Ask) -> None:
     assert "Did you mean lora_alpha" in start(config={"yaml": "lora_alfa: 8"})
     assert "r: 0 is wrong" in start(config={"r": "0"})
     assert "no YAML" in start(config={"yaml": "r: [1"})
+    assert "data is chosen above" in start(config={"yaml": "data: other.csv"})
     assert "no YAML of keys" in start(config={"yaml": "just words"})
     assert "cannot be tuned" in start(config={"base": "smollm2"})
     assert "one column holds the text, not 2" in start(columns={"text": ["title", "price"], "target": "price"})
@@ -113,7 +114,7 @@ def test_visitors_name_no_file_and_see_no_run_that_is_not_the_pages(ask: Ask) ->
     source, base = sent(ask), {"base": "hf:smollm2"}
     assert "own user only" in visitor("columns", source="/etc/passwd")["error"]
     replay = {**base, "yaml": "replay: 0.1\nreplay_data: /etc/passwd"}
-    assert "own user only" in visitor("start", source=source, columns=COLUMNS, config=replay)["error"]
+    assert "replay_data is for" in visitor("start", source=source, columns=COLUMNS, config=replay)["error"]
     other = {"base": "hf:/somewhere/else"}
     assert "no base named" in visitor("start", source=source, columns=COLUMNS, config=other)["error"]
     assert "no runs yet" in visitor("runs")["html"]

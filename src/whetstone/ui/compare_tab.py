@@ -193,6 +193,7 @@ class CompareServer:
             if running := self._running():
                 what = "this comparison" if running == name else "another comparison"
                 raise UsageError(f"{what} is at work: wait until it has ended, or stop it")
+            self._tasks.clear()  # those that have ended are opened from the disk
             self._tasks[name] = Task("comparison", lambda tell: self._work(request, tell))
         return {"id": name}
 

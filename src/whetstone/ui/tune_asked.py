@@ -14,8 +14,8 @@ from whetstone.tuning.config import TuneConfig, default_run, read_config
 from whetstone.ui.asked import Asked
 from whetstone.ui.tune_form import FIELDS
 
-# What of a page's YAML names a place on the server, which only its own user may.
-_PLACES = ("data", "test_data", "replay_data")
+# What of a page's YAML reads files of the server, or logs in elsewhere by its keys, which only its own user may.
+_OWN = ("test_data", "replay_data", "report_to")
 _CHOSEN = ("method", "loss", "weights", "run", *FIELDS)
 
 
@@ -33,8 +33,10 @@ def config_of(asked: Asked, place: str, bases: Sequence[str], *, any_source: boo
     given = asked.get("config")
     fields: Mapping[str, Any] = given if isinstance(given, Mapping) else {}
     values: dict[str, Any] = dict(_yaml(str(fields.get("yaml") or "")))
-    if not any_source and (named := [key for key in _PLACES if values.get(key)]):
-        raise UsageError(f"{named[0]}: files of the server can be named by its own user only: upload a file instead")
+    if "data" in values:
+        raise UsageError("data is chosen above, or uploaded: leave it out of the settings")
+    if not any_source and (named := [key for key in _OWN if values.get(key)]):
+        raise UsageError(f"{named[0]} is for the server's own user only: leave it out")
     base = str(values.get("base") or fields.get("base") or "").strip()
     if base not in bases and not any_source:
         raise unknown_name("base", base, list(bases))

@@ -53,7 +53,7 @@ one('plan').addEventListener('click', async () => {
   show(one('planned'), '<p class="wh-note" role="status">Reading the rows …</p>');
   const begun = await ask('plan', asked());
   for (let found = begun; ; await pause(POLL)) {
-    if (!begun.error) found = await ask('planned');
+    if (!begun.error) found = await ask('planned', { plan: begun.plan });
     show(one('planned'), found.html, found.error);
     if (found.done !== false) break;
   }

@@ -8,6 +8,7 @@ which takes one JSON object and gives one. A refusal comes as a sentence under "
 from __future__ import annotations
 
 import json
+import secrets
 import threading
 from collections.abc import Callable, Mapping
 from html import escape
@@ -69,7 +70,7 @@ class TuneServer:
         self.any_source = own_user or pool.any_spec
         self._lock = threading.Lock()
         self._process: TuneProcess | None = None
-        self._planning: Task[Any] | None = None
+        self._planning: tuple[str, Task[Any]] | None = None  # its name, and the work
         self._journals = Journals()
 
     def bases(self) -> list[str]:
@@ -117,17 +118,17 @@ class TuneServer:
 
     def tune_plan(self, asked: Asked) -> Answered:
         """Begin to prepare a run: rows are read and checked, the plan is made."""
-        config = self._config(asked)
+        config, name = self._config(asked), secrets.token_urlsafe(8)
         with self._lock:
-            if self._planning is not None and not self._planning.done:
+            if self._planning is not None and not self._planning[1].done:
                 raise UsageError("another plan is being made: wait a moment")
-            self._planning = Task("plan", lambda tell: _prepared(config, tell))
-        return {"run": config.run}
+            self._planning = (name, Task("plan", lambda tell: _prepared(config, tell)))
+        return {"plan": name}
 
     def tune_planned(self, asked: Asked) -> Answered:
         """How far the plan is, or the plan."""
-        task = self._planning
-        if task is None:
+        name, task = self._planning or ("", None)
+        if task is None or name != asked.get("plan"):
             raise UsageError("the server knows this plan no longer: ask for it again")
         done, news = task.done, task.news
         words = "Reading the rows …"
@@ -163,9 +164,8 @@ class TuneServer:
     def tune_watch(self, asked: Asked) -> Answered:
         """Where a run is, as its folder tells, and its revisions."""
         name = str(asked.get("run", ""))
-        state = read_state(name)
-        at_work = self._running() == name
-        folder = run_folder(name)
+        folder = run_folder(name)  # first: it looks at the name
+        state, at_work = read_state(name), self._running() == name
         if not folder.is_dir() and not state:
             raise unknown_name("tuning run", name, self._runs())
         if not self.any_source and not state:
