@@ -110,15 +110,15 @@ class Worker:
 
 
 def _keep(cleaned: Cleaned, files: ChunkFiles) -> None:
-    # Hashes do not get smaller, and trying takes longer than writing them.
-    for frame, path, compression in (
-        (cleaned.kept, files.kept, "lz4"),
-        (cleaned.index, files.index, "uncompressed"),
-        (cleaned.refused, files.refused, "lz4"),
+    for frame, path in (
+        (cleaned.kept, files.kept),
+        (cleaned.index, files.index),
+        (cleaned.refused, files.refused),
     ):
         part = path.with_suffix(".part")
         try:
-            frame.write_parquet(part, compression=compression)
+            # Hashes do not get smaller, and trying takes longer than writing them.
+            frame.write_parquet(part, compression="uncompressed" if frame is cleaned.index else "lz4")
             os.replace(part, path)
         except OSError as error:
             raise storage_error(path, error) from error
