@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import csv
 import json
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,13 @@ def sent(text: str, name: str = "items.csv") -> dict[str, str]:
     return {"name": name, "data": base64.b64encode(text.encode()).decode()}
 
 
+def finished(ask: Ask, begun: dict[str, Any]) -> tuple[list[dict[str, Any]], str]:
+    """What a job found, and the sentence that ended it."""
+    while not (found := ask("found", job=begun["job"]))["done"]:
+        time.sleep(0.02)
+    return found["found"], found["error"]
+
+
 def test_every_mistake_is_one_sentence(ask: Ask) -> None:
     assert "nothing to price" in ask("one", text=" ", model="number")["error"]
     assert "nobody" in ask("one", text="x", model="nobody")["error"]
@@ -51,6 +59,9 @@ def test_every_mistake_is_one_sentence(ask: Ask) -> None:
     assert wrong.startswith(".._.._odd.csv has no column text") or wrong.startswith("_.._odd.csv has no column text")
     assert "no row has a text and a price" in ask("known", **sent("text,price\nx,\n"))["error"]
     assert "no longer" in ask("one", text="x", model="number", known="gone")["error"]
+    assert "at least 20 rows" in ask("correct", model="number", **sent(ITEMS))["error"]
+    assert "no longer" in finished(ask, ask("one", text="x", model="number", correction="gone"))[1]
+    assert "cannot be corrected" in finished(ask, ask("correct", model="number", **sent(GUESSED)))[1]
     assert "how many items" in ask("guess_open", person="anna", items=0, **sent(GUESSED))["error"]
     assert "no name for a file" in ask("guess_open", person="../x", items=5, **sent(GUESSED))["error"]
     assert "no longer" in ask("guess_give", guess="gone", written="5")["error"]
@@ -63,6 +74,28 @@ def test_a_page_is_never_told_the_price_of_what_it_guesses(ask: Ask) -> None:
         shown = {**shown, **ask("guess_give", guess=shown["guess"], written=written, seconds=1.5)}
     assert shown["error_of_all"].startswith("$6,9") or shown["error_of_all"].startswith("$7,0")
     assert [row["seconds"] for row in csv.DictReader(shown["csv"].splitlines())] == ["1.5"] * 3
+
+
+def test_prices_are_corrected_by_known_ones_for_one_model_and_one_grid(tmp_path: Path) -> None:
+    server = PriceServer(ModelPool({"tiny": f"hf:{tiny_hf.llama(tmp_path / 'tiny')}"}))
+    functions = {one.__name__: one for one in server.functions()}
+
+    def ask(name: str, /, **asked: Any) -> dict[str, Any]:
+        return functions[f"price_{name}"](asked)
+
+    known = "text,price\n" + "".join(f"thing number {n},{700 + n % 9}\n" for n in range(24))
+    tiny = {"model": "tiny", "grid": "0..990:10"}
+    found, error = finished(ask, ask("correct", **tiny, **sent(known)))
+    assert error == ""
+    assert found[-1]["words"].startswith("Corrected by 24 known prices")
+    assert "of 24 known prices read" in found[0]["words"]
+    asked = {**tiny, "text": "thing number 5", "correction": found[-1]["correction"]}
+    corrected, error = finished(ask, ask("one", **asked))
+    plain, _ = finished(ask, ask("one", **{**asked, "correction": ""}))
+    assert error == ""
+    assert "corrected by 24 known prices" in corrected[0]["html"]
+    assert corrected[0]["html"] != plain[0]["html"]
+    assert "learnt for tiny and the prices 0..990:10" in finished(ask, ask("one", **{**asked, "grid": "0..9"}))[1]
 
 
 # A browser.
@@ -136,6 +169,9 @@ def test_a_file_becomes_a_table_and_a_download(browser: BrowserContext, url: str
     expect(tab.one("many-out")).to_contain_text("no file is chosen")
     tab.one("many").set_input_files(tmp_path / "items.csv")
     tab.one("model").select_option("tiny")
+    (tmp_path / "known.csv").write_text(GUESSED)
+    tab.one("correct").set_input_files(tmp_path / "known.csv")
+    expect(tab.one("correct-name")).to_contain_text("Corrected by 30 known prices")
     tab.one("many-start").click()
     expect(tab.page.locator("#wh-pr-many-table tbody tr")).to_have_count(3)
     expect(tab.one("many-progress")).to_contain_text("3 rows")

@@ -49,7 +49,8 @@ def _settings(models: Sequence[str]) -> str:
         '<label><span class="wh-pr-label">Interval</span><select id="wh-pr-level"><option value="0.5">50%</option>'
         '<option value="0.8" selected>80%</option><option value="0.95">95%</option></select></label>'
         '<label><span class="wh-pr-label">Prices</span><input type="text" id="wh-pr-grid" value="0..999" size="12" '
-        'autocomplete="off" spellcheck="false" title="0..999, 0.00..99.99, 0..100:5, log:1..10000:60"></label></p>'
+        'autocomplete="off" spellcheck="false" title="0..999, 0.00..99.99, 0..100:5, log:1..10000:60"></label>'
+        f"{_file('correct', 'Correct by known prices')}</p>"
     )
 
 

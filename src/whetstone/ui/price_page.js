@@ -20,8 +20,10 @@ function sentence(words) {
   return part;
 }
 
+let correction = '';
 const settings = () => ({
   model: one('model').value, estimate: one('estimate').value, level: Number(one('level').value), grid: one('grid').value,
+  correction,
 });
 
 // The file of a field as the server takes it.
@@ -132,6 +134,25 @@ one('known').addEventListener('change', async () => {
   });
   if (error) one('known-name').replaceChildren(sentence(error));
 });
+
+// A correction, of one model on one grid: another choice of either lets it go.
+
+one('correct').addEventListener('change', async () => {
+  correction = '';
+  one('correct-name').textContent = 'Reading known prices; a model is loaded first …';
+  const error = await follow(await ask('correct', { ...settings(), ...(await fileOf('correct')) }), (found) => {
+    correction = found.correction || '';
+    one('correct-name').textContent = found.words;
+  });
+  if (error) one('correct-name').replaceChildren(sentence(error));
+});
+for (const id of ['model', 'grid']) {
+  one(id).addEventListener('change', () => {
+    correction = '';
+    one('correct').value = '';
+    one('correct-name').textContent = '';
+  });
+}
 
 // Many.
 

@@ -18,6 +18,7 @@ from whetstone.errors import DataError, UsageError
 from whetstone.models import parse_spec
 from whetstone.models.pool import ModelPool
 from whetstone.ui.asked import Answered, Asked, text_of_file, told
+from whetstone.ui.price_correction import Corrections
 from whetstone.ui.price_files import Kept, sent_file
 from whetstone.ui.price_form import form_html
 from whetstone.ui.price_guess import GuessPages
@@ -53,6 +54,7 @@ class PriceServer:
         self._pricers = Pricers()
         self._jobs = Jobs()
         self._known: Kept[KnownItems] = Kept("known items")
+        self._corrections = Corrections(pool, self._pricers)
         self._guesses = GuessPages()
 
     def models(self) -> list[str]:
@@ -65,6 +67,7 @@ class PriceServer:
             told(self.price_one),
             told(self.price_many),
             told(self.price_known),
+            told(self.price_correct),
             told(self.price_found),
             told(self.price_stop),
             told(self.price_guess_open),
@@ -83,7 +86,7 @@ class PriceServer:
         known = self._known.get(str(asked["known"])) if asked.get("known") else None
 
         def work() -> Iterator[dict[str, Any]]:
-            pricer = self._pricers.get(self._pool.get(name), grid)
+            pricer = self._corrections.pricer(asked, name, grid)
             (found,) = pricer.price([text], level=level, estimate=estimate)
             if isinstance(found, Unpriced):
                 raise DataError(found.reason)
@@ -106,7 +109,7 @@ class PriceServer:
             )
 
         def work() -> Iterator[dict[str, Any]]:
-            pricer = self._pricers.get(self._pool.get(name), grid)
+            pricer = self._corrections.pricer(asked, name, grid)
             yield from _rows(rows, price_rows(pricer, rows, level=level, estimate=estimate))
 
         return {"job": self._jobs.start(work), "total": len(rows)}
@@ -125,6 +128,12 @@ class PriceServer:
             yield {"known": self._known.keep(known), "words": f"{len(known):,} known items{left}"}
 
         return {"job": self._jobs.start(work)}
+
+    def price_correct(self, asked: Asked) -> Answered:
+        """Begin to learn a correction from items with known prices."""
+        name, grid, _, _ = self._settings(asked)
+        steps = self._corrections.learn(asked, name, grid)
+        return {"job": self._jobs.start(lambda: steps)}
 
     def price_found(self, asked: Asked) -> Answered:
         """What a job has found since the page last asked: it has seen `seen` of it."""

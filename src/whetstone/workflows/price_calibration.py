@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +25,24 @@ _DIGITS = 7
 def learn_calibration(
     pricer: Pricer, items: Sequence[ItemRow], progress: Callable[[int, int], None] | None = None
 ) -> Calibration:
-    """The correction of a model's distributions by what these items really cost.
+    """What `learning` comes to.
+
+    Args:
+        progress: told `(done, total)` items.
+    """
+    steps = learning(pricer, items)
+    while True:
+        try:
+            done, total = next(steps)
+        except StopIteration as end:
+            learnt: Calibration = end.value
+            return learnt
+        if progress is not None:
+            progress(done, total)
+
+
+def learning(pricer: Pricer, items: Sequence[ItemRow]) -> Generator[tuple[int, int], None, Calibration]:
+    """Learn the correction of a model's distributions by what these items really cost: `(done, total)` on the way.
 
     It is kept below `WHETSTONE_HOME/cache/calibrations` under a digest of model, grid, prompt and items; stopped at any
     moment, the same call goes on where it was. Items that the model cannot price are left out.
@@ -33,7 +50,6 @@ def learn_calibration(
     Args:
         pricer: without a calibration of its own.
         items: each with a price; none of them should be priced later.
-        progress: told `(done, total)` items.
 
     Raises:
         UsageError: fewer than 20 items can be used, or the model shows no complete distributions.
@@ -50,7 +66,7 @@ def learn_calibration(
     kept = _kept(path)
     if kept is not None:
         return kept
-    found = _distributions(pricer, items, path.with_suffix(".jsonl"), progress)
+    found = yield from _distributions(pricer, items, path.with_suffix(".jsonl"))
     usable = [
         (one, item.price) for one, item in zip(found, items, strict=True) if one is not None and item.price is not None
     ]
@@ -86,19 +102,17 @@ def _kept(path: Path) -> Calibration | None:
 
 
 def _distributions(
-    pricer: Pricer, items: Sequence[ItemRow], path: Path, progress: Callable[[int, int], None] | None
-) -> list[Distribution | None]:
+    pricer: Pricer, items: Sequence[ItemRow], path: Path
+) -> Generator[tuple[int, int], None, list[Distribution | None]]:
     """The model's distribution for each item, those that an earlier call has read included."""
     with JournalWriter(path) as journal:
         masses = [entry["masses"] for entry in read_journal(path)]
         for start in range(len(masses), len(items), pricer.at_once):
-            if progress is not None:
-                progress(start, len(items))
+            yield start, len(items)
             for read in pricer.read([item.text for item in items[start : start + pricer.at_once]]):
                 found = read.distribution.masses if isinstance(read, Read) else None
                 masses.append(None if found is None else [float(f"{mass:.{_DIGITS}g}") for mass in found])
                 journal.append({"masses": masses[-1]})
-        if progress is not None:
-            progress(len(items), len(items))
+        yield len(items), len(items)
     values = pricer.grid.values
     return [None if one is None else Distribution(values, np.array(one)) for one in masses]
