@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,7 @@ from typer.testing import CliRunner
 import tiny_adapter
 import tiny_hf
 from whetstone.cli.tune_export import export as export_command
-from whetstone.errors import ModelFileError, UsageError
+from whetstone.errors import ModelFileError, StorageError, UsageError
 from whetstone.models.base import NextToken
 from whetstone.storage.revisions import Revision, run_folder
 from whetstone.tokens.sources import load_tokenizer
@@ -201,6 +204,23 @@ def test_requests_that_make_no_sense_are_refused_before_the_work(run: str, base:
     with pytest.raises(UsageError, match="must be an hf: model"):
         export_run(run, "peft", tmp_path / "a", base="smollm2")
     assert not (tmp_path / "a").exists()
+
+
+def test_a_target_that_cannot_be_written_gives_a_sentence(run: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageError, match=r"file/out: Not a directory"):
+        export_run(run, "peft", tmp_path / "file" / "out")
+
+
+def test_what_a_killed_export_left_is_removed(run: str, tmp_path: Path) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    left = tmp_path / f".out.{ended.pid}-00aa11bb"
+    left.mkdir()
+    under_way = tmp_path / f".out.{os.getpid()}-00aa11bb"
+    under_way.mkdir()
+    export_run(run, "peft", tmp_path / "out", prompts=1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [under_way.name, "out"]
 
 
 def test_an_adapter_of_another_model_is_refused(adapter: Path, tmp_path: Path) -> None:

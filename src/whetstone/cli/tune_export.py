@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 _SHOWN = 5
 _USE = {
-    "peft": "hf:BASE?adapter={out}",
+    "peft": "{base}?adapter={out}",
     "merged": "hf:{out}",
     "gguf": "gguf:{model}",
-    "gguf-lora": "gguf:BASE.gguf?lora={model}",
+    "gguf-lora": "{gguf}?lora={model}",
     "ollama": "ollama create NAME -f {out}/Modelfile",
 }
 
@@ -124,7 +124,8 @@ def _show(report: ExportReport, output: Path, address: str | None) -> None:
         console.print(Text(f"Not exported: there is nothing at {output}.", "bold red"), soft_wrap=True)
         return
     model = output if output.is_file() else next(iter(sorted(output.glob("*.gguf"))), output)
-    use = _USE[report.kind].format(out=output, model=model)
+    gguf = "smollm2" if report.base == "hf:smollm2" else "gguf:BASE.gguf"
+    use = _USE[report.kind].format(out=output, model=model, base=report.base, gguf=gguf)
     console.print(Text(f"Exported to {output}; use it as {use}", "green"), soft_wrap=True)
     if address is not None:
         console.print(f"Uploaded: {address}", soft_wrap=True)

@@ -7,6 +7,7 @@ the most probable next token and its log-probability are compared, and so is wha
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import secrets
 import shutil
@@ -47,6 +48,7 @@ class ExportReport:
         precision: of its weights; None for as they were.
         out: where it is; None where it was not exported.
         files: its files.
+        base: the spec of the base.
         against: the spec that it was compared with.
         answers: how alike both answer.
         template: findings that tell the export's conversations from the tuned model's.
@@ -60,6 +62,7 @@ class ExportReport:
     precision: str | None
     out: str | None
     files: Sequence[str]
+    base: str
     against: str
     answers: Answers
     template: Sequence[Finding]
@@ -135,6 +138,7 @@ def _temporary(out: Path) -> Iterator[Path]:
     """A folder beside the target, on the same disk; removed unless it was renamed."""
     folder = out.with_name(f".{out.name[:80]}.{os.getpid()}-{secrets.token_hex(4)}")
     try:
+        _clear_leftovers(out)
         folder.mkdir(parents=True)
         yield folder
     except OSError as error:
@@ -145,6 +149,26 @@ def _temporary(out: Path) -> Iterator[Path]:
         raise
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _clear_leftovers(out: Path) -> None:
+    """Remove what killed exports to the same target left behind."""
+    for path in out.parent.glob(f".{glob.escape(out.name[:80])}.*-*"):
+        number = path.name.rpartition(".")[2].partition("-")[0]
+        if number.isdigit() and not _runs(int(number)):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _runs(pid: int) -> bool:
+    if os.name != "posix":  # elsewhere asking would end the process
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # it is another user's
+        return True
+    return True
 
 
 def _move(made: Path, out: Path) -> None:
@@ -179,6 +203,7 @@ def _checked(source: ExportSource, built: Built, prompts: int, told: Told | None
         precision=built.precision,
         out=None,
         files=(),
+        base=str(source.base),
         against=str(source.adapted),
         answers=answers,
         template=bad,
