@@ -19,6 +19,7 @@ from whetstone.errors import UsageError
 from whetstone.evaluation.techniques.tuned_model import tuned_model
 from whetstone.storage.revisions import history, run_folder
 from whetstone.tuning.config import TuneConfig, read_config
+from whetstone.tuning.rows import TuneData
 from whetstone.types import assistant, user
 from whetstone.workflows.compare import compare
 from whetstone.workflows.learning_curve import learning_curve
@@ -170,8 +171,20 @@ def test_conversations_are_checked_and_judged_by_their_answers(base: Path, tmp_p
 def test_which_metric_suits_the_rows(base: Path, shop: Path) -> None:
     prepared = prepare(config(base, shop))
     assert isinstance(task_metric(prepared.config, prepared.data), NumberMetric)
+    short = replace(prepared.data, validation=[*prepared.data.validation] * 20)  # 600 rows
+    assert [_items(config(base, shop, max_steps=n, eval_steps="auto"), short) for n in (10, 400, 9_000)] == [
+        50,
+        128,
+        200,
+    ]
     assert task_metric(config(base, shop, validation_metric="loss"), prepared.data) is None
     assert task_metric(config(base, shop, completion_only_loss=False), prepared.data) is None
+
+
+def _items(settings: TuneConfig, data: TuneData) -> int:
+    found = task_metric(settings, data)
+    assert isinstance(found, NumberMetric)
+    return len(found.items)
 
 
 @pytest.mark.parametrize(

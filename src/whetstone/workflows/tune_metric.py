@@ -5,6 +5,7 @@ Validation rows are asked as they are trained on: their prompts are the very tok
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -22,7 +23,10 @@ from whetstone.tuning.probe_reading import at_rest
 from whetstone.tuning.rows import TuneData, TuneRow
 from whetstone.types import Case, Prediction, Problem, Reading
 
-MOST_ITEMS = 200
+MOST_ITEMS, FEWEST_ITEMS = 200, 50
+# Of the rows that are trained on between two validations. An item costs about as much as a training row: nothing is
+# computed backwards, and a hundred beginnings of numbers are read besides the prompt.
+_SHARE = 0.2
 _FEWEST = 5
 _SHORT = 32  # tokens: no longer answer is likely to be the same to the letter
 _RESAMPLES = 1_999  # a quarter of a second instead of one; the ends differ by a hundredth of the width
@@ -33,7 +37,7 @@ def task_metric(config: TuneConfig, data: TuneData) -> NumberMetric | SameAnswer
 
     Numbers are judged by the problem's own metric, short answers by whether they are the same to the letter.
     """
-    rows = _drawn([row for row in data.validation if not row.replay], config.seed)
+    rows = _drawn([row for row in data.validation if not row.replay], _count(config, data), config.seed)
     if config.validation_metric == "loss" or len(rows) < _FEWEST or not config.completion_only_loss:
         return None
     if data.problem is not None and data.form is not None and data.grid is not None:
@@ -60,7 +64,7 @@ class NumberMetric:
         self._metric = METRICS[problem.metric]
         # Lower is better for whoever chooses among revisions.
         self.name = f"1 - {self._metric.title}" if self._metric.higher_is_better else self._metric.title
-        self._cases = [Case(str(n), "", float(row.target or 0.0)) for n, row in enumerate(rows)]
+        self.items = [Case(str(n), "", float(row.target or 0.0)) for n, row in enumerate(rows)]
         self._live: LiveModel | None = None
         self._trie: NumberTrie
 
@@ -74,7 +78,7 @@ class NumberMetric:
         with at_rest(model):
             found = dict(read_numbers(self._live, prompts, self._trie))
         judged = Problem(
-            self._problem.name, "number", self._problem.target, self._problem.metric, (), (), self._cases, ""
+            self._problem.name, "number", self._problem.target, self._problem.metric, (), (), self.items, ""
         )
         answers = [
             Prediction(
@@ -82,7 +86,7 @@ class NumberMetric:
                 "",
                 Reading("value", found[n].estimate(kind)) if found[n].inside > 0 else Reading("unparsable"),
             )
-            for n, case in enumerate(self._cases)
+            for n, case in enumerate(self.items)
         ]
         known = score(judged, answers, resamples=_RESAMPLES).metrics[self._metric.name]
         ends = {"metric": known.value, "low": known.low, "high": known.high}
@@ -123,8 +127,17 @@ class SameAnswer:
         return {"metric": wrong / len(self._rows), "low": low, "high": high}
 
 
-def _drawn(rows: Sequence[TuneRow], seed: int) -> list[TuneRow]:
-    return list(rows) if len(rows) <= MOST_ITEMS else random.Random(seed).sample(list(rows), MOST_ITEMS)
+def _count(config: TuneConfig, data: TuneData) -> int:
+    """How many items are asked about at each validation: as many as a run of this length can afford."""
+    from whetstone.tuning.job import steps_between_validations
+
+    steps = config.max_steps or math.ceil(config.num_train_epochs * math.ceil(len(data.train) / config.batch_size))
+    between = steps_between_validations(config, steps) * config.batch_size
+    return min(MOST_ITEMS, max(FEWEST_ITEMS, round(_SHARE * between)))
+
+
+def _drawn(rows: Sequence[TuneRow], count: int, seed: int) -> list[TuneRow]:
+    return list(rows) if len(rows) <= count else random.Random(seed).sample(list(rows), count)
 
 
 def _answered_once(row: TuneRow) -> bool:
