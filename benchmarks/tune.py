@@ -154,7 +154,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as scratch:
         many, few, unseen = (str(Path(scratch) / name) for name in ("many.jsonl", "few.jsonl", "unseen.jsonl"))
         write_rows(many, rows, seed=0)
-        write_rows(few, rows if native else min(rows, 8), seed=0)
+        write_rows(few, rows if native else 4, seed=0)
         write_rows(unseen, max(8, rows // 2), seed=1)
         given = Settings(str(model), many, unseen, scratch, usual, arguments.batch_size)
         pairs = compare(f"both {usual}", given, repeats)
