@@ -149,7 +149,7 @@ def actual_sentence(run: str) -> str:
     speed = f"{actual['tokens_per_second']:,.0f} tokens/s"
     said = f"It took {_minutes(actual['minutes'])} for {actual['steps']:,} steps ({speed})"
     if (off := actual.get("off")) is not None:
-        far = f"{1 + off:,.0f} times as long" if off >= 1 else f"{abs(off):.0%} {'longer' if off > 0 else 'less'}"
+        far = f"{1 + off:,.1f} times as long" if off >= 1 else f"{abs(off):.0%} {'longer' if off > 0 else 'less'}"
         said += f"; planned: {_minutes(kept['minutes'])}, so it took {far}"
     if actual.get("memory"):
         said += f". Memory: {actual['memory'] / 1e9:.1f} GB, planned {kept['memory'] / 1e9:.1f} GB"
