@@ -224,13 +224,13 @@ def test_a_comparison_has_base_and_revisions_side_by_side(run: Path, base: Path)
 
     report: Report = compare(
         replace(PROBLEM, test=cases(25, 5)),
-        ["constant", "price", "tuned:shop@10", "tuned:shop@best", "tuned:shop@best:mean"],
+        ["constant", "price", "tuned:shop@each", "tuned:shop@best:mean"],
         models=[f"hf:{base}"],
         grid=GRID,
         load=load,
     )
-    assert sorted(asked) == [f"hf:{base}", f"hf:{base}?adapter=shop@10", f"hf:{base}?adapter=shop@best"]
+    assert sorted(asked) == [f"hf:{base}", *(f"hf:{base}?adapter=shop@{which}" for which in (10, 20, 30, "best"))]
     assert [row.title for row in report.verdict.ways] == ["prompting", "fine-tuning", "fitted models"]
-    assert [result.ways for result in report.results] == [("fitting",), ("prompting",), *[("tuning",)] * 3]
+    assert [result.ways for result in report.results] == [("fitting",), ("prompting",), *[("tuning",)] * 4]
     assert report.results[2].training is not None
     assert report.results[2].training.seconds == pytest.approx(180)

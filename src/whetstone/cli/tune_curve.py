@@ -27,11 +27,18 @@ def curve(
         str,
         typer.Argument(help="Problem to tune on and to test with, as for whet tune; the configuration's if left out."),
     ] = "",
-    config: Annotated[Path | None, typer.Option(help="Configuration of the run (YAML).")] = None,
+    config: Annotated[Path | None, typer.Option("--config", "-c", help="Configuration of the run (YAML).")] = None,
     setting: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the configuration; repeat for several."),
     ] = None,
+    base: Annotated[str | None, typer.Option(help="The model to tune, an hf: spec. Default: hf:smollm2.")] = None,
+    run: Annotated[
+        str | None, typer.Option(help="The name of the run on all rows. Default: made of the data's.")
+    ] = None,
+    text: Annotated[str | None, typer.Option(help="Column with the text, of a table.")] = None,
+    target: Annotated[str | None, typer.Option(help="Column with the true answer, of a table.")] = None,
+    test_data: Annotated[str | None, typer.Option(help="Items to judge by: DATA is for training alone.")] = None,
     shares: Annotated[str, typer.Option(help="Shares of the training rows, each a run of its own.")] = "1/8,1/4,1/2,1",
     how: Annotated[
         str,
@@ -60,7 +67,11 @@ def curve(
     from whetstone.workflows.tune import prepare
 
     console = Console(stderr=json == "-")
-    asked = read_config(config, {**read_settings(setting or []), **({"data": jsonlib.dumps(data)} if data else {})})
+    named = {"data": data, "base": base, "run": run, "text": text, "target": target, "test_data": test_data}
+    given = {key: jsonlib.dumps(value) for key, value in named.items() if value}
+    asked = read_config(config, {**read_settings(setting or []), **given})
+
+    parts = _shares(shares)
 
     @contextmanager
     def watching(part: Prepared) -> Iterator[LiveTraining]:
@@ -75,7 +86,7 @@ def curve(
                 whole = prepare(asked, progress=progress)
             found = learning_curve(
                 whole,
-                shares=_shares(shares),
+                shares=parts,
                 how=how,
                 watching=watching,
                 answering=lambda problem: TesterView(problem, console, verbose=False),

@@ -12,6 +12,7 @@ from whetstone.evaluation.run import RunRecord, RunStore
 from whetstone.evaluation.technique import Technique, TechniqueContext
 from whetstone.evaluation.techniques import build_technique, default_techniques
 from whetstone.models import ChatModel, load_model
+from whetstone.storage.revisions import find_revision, revisions
 from whetstone.types import Problem
 from whetstone.workflows.case_passages import OpenPassages
 from whetstone.workflows.frozen import keep_problem
@@ -75,7 +76,7 @@ def compare(
     loaded = _Models(load)
     passages = OpenPassages()
     try:
-        specs = list(techniques) if techniques is not None else default_techniques(problem)
+        specs = each_revision(techniques) if techniques is not None else default_techniques(problem)
         options = {name: value for name, value in (("question", question), ("grid", grid)) if value}
         planned = _plan(problem, specs, models, options, seed, loaded, passages, watcher or Unwatched())
         keep_problem(store.home, problem)
@@ -123,6 +124,25 @@ def _plan(
             if technique.model is None:
                 break
     return planned
+
+
+def each_revision(specs: Sequence[str]) -> list[str]:
+    """The specs, those of the form `tuned:RUN@each[:HOW]` once for each of the run's revisions.
+
+    Raises:
+        UsageError: there is no such run, or it has no revision.
+    """
+    found: list[str] = []
+    for spec in specs:
+        name, _, rest = spec.strip().partition(":")
+        reference, colon, how = rest.partition(":")
+        run, at, which = reference.partition("@")
+        if name == "tuned" and at and which == "each":
+            last = find_revision(run, "last")
+            found += [f"tuned:{run}@{one.step}{colon}{how}" for one in revisions(last.folder.parent.parent)]
+        else:
+            found.append(spec)
+    return found
 
 
 def run_label(technique: str, model: str | None, models: int) -> str:

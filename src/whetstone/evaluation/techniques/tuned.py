@@ -19,9 +19,10 @@ _ASKING = ("price", "calibrated", "ask", "few-shot", "hidden-ridge", "retrieved"
 class Tuned:
     """`tuned:RUN[@REVISION][:HOW]`: the model of a tuning run, asked as it was tuned.
 
-    REVISION is best (without one), last, or a step. HOW is a technique that asks a model, with its arguments
-    ("calibrated:median", "price:mean", "hidden-ridge", "retrieved:KB:5"), or the arguments of `price` alone ("median",
-    "nearest:3", "mean:nearest:3"): without any, `price` for a run on numbers, `ask` for others.
+    REVISION is best (without one), last, or a step; a comparison takes "each" for all of them. HOW is a technique that
+    asks a model, with its arguments ("calibrated:median", "price:mean", "hidden-ridge", "retrieved:KB:5"), or the
+    arguments of `price` alone ("median", "nearest:3", "mean:nearest:3"): without any, `price` for a run on numbers,
+    `ask` for others.
 
     It is the same as that technique with the model `BASE?adapter=RUN@REVISION`, whatever model the comparison asks.
     """
