@@ -51,13 +51,25 @@ def cutting(digits: str | None) -> Any:
 def random_model(folder: Path, vocabulary: int, kind: str = "llama") -> Path:
     """A model with random weights in a folder that holds a tokenizer already."""
     import torch
-    from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, GPT2Config, LlamaConfig, MambaConfig, T5Config
+    from transformers import (
+        AutoModelForCausalLM,
+        AutoModelForSeq2SeqLM,
+        Gemma2Config,
+        GPT2Config,
+        LlamaConfig,
+        MambaConfig,
+        T5Config,
+    )
 
     ids = {"vocab_size": vocabulary, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
     config: Any = {
         "llama": lambda: LlamaConfig(**tiny_hf.SIZES, **ids),
         "gpt2": lambda: GPT2Config(n_embd=32, n_layer=2, n_head=4, n_positions=256, **ids),
         "mamba": lambda: MambaConfig(hidden_size=32, num_hidden_layers=2, state_size=8, **ids),
+        # Its logits are more than an output layer makes of hidden states: they are capped.
+        "gemma2": lambda: Gemma2Config(
+            **{**tiny_hf.SIZES, "head_dim": 8}, **ids, final_logit_softcapping=2.0, attn_logit_softcapping=None
+        ),
         "t5": lambda: T5Config(d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4, decoder_start_token_id=0, **ids),
     }[kind]()
     torch.manual_seed(1)
@@ -145,7 +157,7 @@ def test_every_way_of_cutting_numbers_gives_what_scoring_one_by_one_gives(
     assert positions is None or read == positions
 
 
-@pytest.mark.parametrize("kind", ["gpt2", "mamba", "t5"])
+@pytest.mark.parametrize("kind", ["gpt2", "gemma2", "mamba", "t5"])
 def test_every_kind_of_model_gives_what_scoring_one_by_one_gives(tmp_path: Path, kind: str) -> None:
     made = cutting(r"\d")
     made.save(str(tmp_path / "tokenizer.json"))
