@@ -133,10 +133,15 @@ class TestProbe:
     def test_a_fresh_adapter_has_forgotten_nothing(
         self, adapted: Any, tokenizer: Tokenizer, base: BaseReadings
     ) -> None:
-        found = run_probe(adapted, tokenizer, base)
-        assert found.drift.value == pytest.approx(0, abs=1e-5)
-        assert found.perplexity == pytest.approx(found.base_perplexity, rel=1e-4)
-        assert all(share.lost == share.gained == 0 for share in found.shares.values())
+        told = run_probe(adapted, tokenizer, base)  # without reading: nothing is added yet
+        push(adapted, 1e-7)
+        read = run_probe(adapted, tokenizer, base)
+        assert told.drift.value == 0
+        assert read.drift.value == pytest.approx(0, abs=1e-5)
+        assert read.perplexity == pytest.approx(told.perplexity, rel=1e-4)
+        assert {kind: one.tokens for kind, one in told.kinds.items()} == {k: o.tokens for k, o in read.kinds.items()}
+        assert all(share.lost == share.gained == 0 for found in (told, read) for share in found.shares.values())
+        assert {name: s.right for name, s in told.shares.items()} == {name: s.right for name, s in read.shares.items()}
 
     def test_drift_grows_with_the_adapter_and_results_survive_json(
         self, adapted: Any, tokenizer: Tokenizer, base: BaseReadings

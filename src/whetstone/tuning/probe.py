@@ -86,6 +86,8 @@ def run_probe(model: Any, tokenizer: Tokenizer, base: BaseReadings | None = None
     items = _items(model, tokenizer)
     if base.content != _content(items, model):
         raise UsageError("The base's readings are of other questions, tokens or precision: read the base again")
+    if _is_base(model):
+        return _unchanged(items, base)
     with at_rest(model):
         told = read_scored(model, items.texts, base=base.tops)
         answers, replies = _answers(model, tokenizer, items, base.label)
@@ -98,6 +100,33 @@ def run_probe(model: Any, tokenizer: Tokenizer, base: BaseReadings | None = None
         seconds=time.perf_counter() - started,
         content=base.content,
         examples=_examples([(items.asked[n].group, items.asked[n].text, replies[n].text) for n in asked], base.label),
+    )
+
+
+def _is_base(model: Any) -> bool:
+    """Whether all adapters are as they begin: their second matrix is zero, so that they add nothing."""
+    added = [parameter for name, parameter in model.named_parameters() if "lora_B" in name]
+    return bool(added) and not any(bool(parameter.any()) for parameter in added)
+
+
+def _unchanged(items: Items, base: BaseReadings) -> ProbeResult:
+    """The result of a model that is its base still, without reading anything twice."""
+    sizes = [len(text.wanted) for text in items.texts]
+
+    def reading(chosen: Sequence[int]) -> Reading:
+        tokens = sum(sizes[n] for n in chosen)
+        perplexity = _perplexity(sum(base.losses[n] for n in chosen) / tokens)
+        return Reading(Estimate(0.0, 0.0, 0.0), perplexity, perplexity, tokens)
+
+    return ProbeResult(
+        texts=reading(range(len(sizes))),
+        kinds={
+            kind: reading([n for n, one in enumerate(items.kinds) if one == kind])
+            for kind in dict.fromkeys(items.kinds)
+        },
+        shares={name: _share(name, base.answers, base.answers) for name in base.answers.right},
+        seconds=0.0,
+        content=base.content,
     )
 
 
