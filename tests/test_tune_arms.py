@@ -16,7 +16,7 @@ from whetstone.errors import UnknownNameError, UsageError
 from whetstone.evaluation.report import Report
 from whetstone.evaluation.technique import TechniqueContext
 from whetstone.evaluation.techniques import build_technique
-from whetstone.evaluation.techniques.tuned_model import Asked, tuned_model
+from whetstone.evaluation.techniques.tuned_model import Asked, keep_asked, tuned_model
 from whetstone.models import ChatModel, load_model
 from whetstone.prompting.price import PricePrompt
 from whetstone.types import Case, Prediction, Problem
@@ -152,7 +152,8 @@ def test_test_items_that_it_was_tuned_on_are_refused(run: Path) -> None:
 
 
 def test_what_it_was_tuned_on_may_be_unknown(base: Path) -> None:
-    tuning_runs.run(base, asked=Asked(), cases=None)
+    folder = tuning_runs.run(base, asked=Asked("number", OWN), cases=PROBLEM.train)
+    keep_asked(folder, Asked(), None)  # started afresh, on rows of no problem
     made = technique("tuned:shop:median")
     made.fit(PROBLEM)
     assert any("nobody has looked for test items" in remark for remark in made.remarks)

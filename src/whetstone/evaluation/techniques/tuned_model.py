@@ -176,7 +176,9 @@ def keep_asked(folder: Path, asked: Asked, cases: Sequence[Case] | None) -> None
     Raises:
         StorageError: the disk refuses.
     """
-    if cases is not None:
+    if cases is None:
+        (folder / TEXTS).unlink(missing_ok=True)  # of a run that was started afresh
+    else:
         buffer = io.BytesIO()
         np.save(buffer, np.unique(_keys(cases)), allow_pickle=False)
         write_atomically(folder / TEXTS, buffer.getvalue())
