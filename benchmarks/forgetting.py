@@ -71,6 +71,8 @@ def measure(arm: str, changed: Mapping[str, Any], data: Path, options: argparse.
     began = time.perf_counter()
     outcome = tune(config, prepare(config).data)
     minutes = (time.perf_counter() - began) / 60
+    if not outcome.finished:
+        raise SystemExit(f"{arm}: stopped at step {outcome.steps}")
     found = probe(f"{arm}@last")
     (result,) = found.results.values()
     able = [share for name, share in result.shares.items() if not name.startswith("labels")]
