@@ -227,7 +227,7 @@ def test_a_spec_that_says_nothing_is_refused(spec: str, says: str) -> None:
 
 def test_models_and_problems_that_cannot_be_read_that_way_are_refused(model: Any) -> None:
     with pytest.raises(UsageError, match="take a local model"):
-        fitted("price:median", ScriptedModel(["$1"]), problem())
+        fitted("price:top_k", ScriptedModel(["$1"]), problem())
     with pytest.raises(UsageError, match="answers with numbers"):
         fitted("price:median", model, problem(kind="label"))
 
