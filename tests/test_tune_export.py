@@ -18,12 +18,14 @@ import tiny_adapter
 import tiny_hf
 from whetstone.cli.tune_export import export as export_command
 from whetstone.errors import ModelFileError, StorageError, UsageError
+from whetstone.evaluation.techniques.tuned_model import Asked, keep_asked, tuned_model
 from whetstone.models.base import NextToken
 from whetstone.storage.revisions import Revision, run_folder
 from whetstone.tokens.sources import load_tokenizer
 from whetstone.tuning.export_merge import MergedWeights, write_merged
 from whetstone.tuning.export_ollama import modelfile, turns_of
 from whetstone.tuning.export_source import find_source
+from whetstone.types import Case
 from whetstone.workflows.export_check import ExportReport, export_run
 from whetstone.workflows.export_compare import compare_answers
 
@@ -82,6 +84,18 @@ def test_a_peft_folder_has_everything_and_a_card(run: str, tmp_path: Path) -> No
             assert str(tmp_path.parent.parent) not in path.read_text()
     assert "base: hf:tiny" in card
     assert "data: prices.jsonl" in card
+
+
+@pytest.mark.parametrize("kind", ["peft", "merged"])
+def test_an_export_knows_how_it_was_asked_and_what_it_learned(run: str, tmp_path: Path, kind: str) -> None:
+    keep_asked(run_folder("prices"), Asked("text", question="Whose is it?"), [Case("1", "the red tie", "Ann")])
+    exported(run, kind, tmp_path / "out")
+    specs = {"peft": f"hf:base?adapter={tmp_path / 'out'}", "merged": f"hf:{tmp_path / 'out'}"}
+    known = tuned_model(specs[kind])
+    assert known is not None
+    assert known.question("ask", "") == "Whose is it?"
+    assert known.texts is not None
+    assert len(known.texts) == 1
 
 
 def test_a_merged_folder_answers_alone(run: str, tmp_path: Path) -> None:

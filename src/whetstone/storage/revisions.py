@@ -31,6 +31,8 @@ from whetstone.storage.journal import read_journal
 
 ADAPTER_CONFIG = "adapter_config.json"
 REVISION_FACTS = "revision.json"
+ASKED = "asked.json"  # of a run: how its rows ask; an export has it beside the weights
+TEXTS = "texts.npy"  # of a run: keys of the texts that it learned from
 _STEP = re.compile(r"step-(\d+)")
 
 

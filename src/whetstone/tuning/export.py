@@ -12,7 +12,7 @@ from typing import Literal
 
 from whetstone.errors import ModelFileError, UsageError
 from whetstone.models.hf_load import load_config, quiet
-from whetstone.storage.revisions import ADAPTER_CONFIG, REVISION_FACTS
+from whetstone.storage.revisions import ADAPTER_CONFIG, ASKED, REVISION_FACTS, TEXTS
 from whetstone.tokens.sources import load_tokenizer
 from whetstone.tuning.export_adapter import WEIGHTS, Lora
 from whetstone.tuning.export_card import base_name, render_card
@@ -108,6 +108,8 @@ def build(
             f"the base was quantised ({source.quantized}) while the adapter was trained, and is not in this export; "
             "answers may differ a little from those in training"
         )
+    if kind in ("peft", "merged"):  # so that it is asked as it was trained, and not about what it was trained on
+        _copy(source.run or source.adapter, folder, (ASKED, TEXTS))
     if kind == "peft":
         return Built(kind, folder, _peft(source, folder), None, remarks)
     if kind == "merged":

@@ -262,8 +262,12 @@ def _over_training(evidence: Evidence) -> Iterator[Finding]:
         f"The validation {what} was lowest at step {best_step:,} ({best:.4g}) and rose to {last:.4g} at step "
         f"{last_step:,}, {rise:.0%} more"
         + (", while the training loss went on falling: the model learns the training rows by heart." if falls else "."),
-        f"Use the revision @best (step {best_step:,}), which the name of the run alone means, too; tune for fewer "
-        "epochs, set early_stopping_patience: 2, or lower learning_rate.",
+        (
+            f"Use the revision @best (step {best_step:,}), which the name of the run alone means, too; tune for fewer "
+            "epochs, set early_stopping_patience: 2, or lower learning_rate."
+            if best_step
+            else "Use the base: no revision is better. Lower learning_rate, or tune on more rows."
+        ),
         {
             "best_step": best_step,
             "best": best,

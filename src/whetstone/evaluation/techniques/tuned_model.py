@@ -25,11 +25,9 @@ from whetstone.evaluation.wording import with_unit
 from whetstone.prompting.price import PricePrompt
 from whetstone.specs import ModelSpec, parse_spec
 from whetstone.storage.files import write_atomically
-from whetstone.storage.revisions import find_adapter, history, read_revision
+from whetstone.storage.revisions import ASKED, TEXTS, find_adapter, history, read_revision
 from whetstone.types import Case, Problem, TargetKind
 
-ASKED = "asked.json"
-TEXTS = "texts.npy"
 _FAR = 2.0  # times, between medians
 _TIMED = ("step", "validation", "probe")
 _FEW = 0.01  # share of the test items that a run may have seen: it moves no result, and is told
