@@ -100,6 +100,16 @@ def test_the_tasks_own_error_decides_where_there_is_one() -> None:
     assert finding.evidence["best"] == 100.0
 
 
+def test_where_the_base_was_best_no_revision_is_advised() -> None:
+    lines = [
+        {"kind": "validation", "step": 0, "loss": 1.5},
+        *journal(list(np.linspace(3, 0.2, 100)), [2.0, 2.1, 2.2, 2.3, 2.8]),
+    ]
+    (finding,) = diagnose(replace(SOUND, journal=lines))
+    assert finding.evidence["best_step"] == 0
+    assert "Use the base" in finding.advice
+
+
 def test_a_loss_that_stays_is_found() -> None:
     assert names(replace(SOUND, journal=journal([2.5, 2.6] * 50, []))) == ["not trained"]
 
