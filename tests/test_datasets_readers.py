@@ -191,7 +191,7 @@ def test_a_long_json_array_is_read_in_pieces(tmp_path: Path) -> None:
         ("more.json", '[{"a": 1}]\n[]', "line 2: broken JSON (there is more text after the array)"),
         ("book.csv", b"PK\x03\x04....", "an Excel workbook"),
         ("columns.csv", b"PAR1....", "holds Parquet, not CSV; name it .parquet"),
-        ("packed.csv", gzip.compress(b"a,b\n1,2\n"), "gzip-compressed data, not CSV"),
+        ("packed.csv", gzip.compress(b"a,b\n1,2\n", mtime=0), "gzip-compressed data, not CSV"),
         ("plain.parquet", "a,b\n1,2\n", "is no Parquet file"),
         ("cut.parquet", b"PAR1" + b"\x00" * 40, "cannot be read as Parquet"),
         ("lines.csv", '{"a": 1}\n{"a": 2}\n', "holds JSON, not CSV"),
