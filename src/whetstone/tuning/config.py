@@ -131,7 +131,10 @@ class TuneConfig(BaseModel):
     weight_decay: float = Field(0.0, ge=0, description="AdamW's weight decay")
     max_grad_norm: float = Field(1.0, gt=0, description="longer gradients are shortened to this length")
     replay: float = Field(0.0, ge=0, le=0.9, description="share of general rows mixed into the training rows")
-    replay_data: str | None = Field(None, description="a .jsonl file of general rows; our own small set if not given")
+    replay_data: str | None = Field(
+        None,
+        description="a .jsonl file of general rows, or base for the base's own replies; our small set if not given",
+    )
     kl_weight: float = Field(
         0.0, ge=0, description="weight of the divergence from the base, which holds the model near"
     )
