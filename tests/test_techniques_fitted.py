@@ -348,7 +348,8 @@ def test_an_unknown_technique_gets_near_matches() -> None:
 def test_every_builtin_technique_can_be_built_and_names_itself(tmp_path: Path) -> None:
     (tmp_path / "g.csv").write_text("guess\n1\n")
     arguments = {"guesses": f":{tmp_path / 'g.csv'}", "retrieved": ":handbook", "ensemble": ":tfidf+linear"}
-    names = {name: build_technique(name + arguments.get(name, ""), context()).name for name in TECHNIQUES}
+    asked = sorted(set(TECHNIQUES) - {"tuned"})  # which takes the name of a run
+    names = {name: build_technique(name + arguments.get(name, ""), context()).name for name in asked}
     assert {name: canonical.partition(":")[0] for name, canonical in names.items()} == {name: name for name in names}
     assert names["knn"] == "knn:10"
     assert names["few-shot"] == "few-shot:nearest:3"

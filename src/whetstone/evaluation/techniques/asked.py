@@ -74,7 +74,7 @@ class Ask:
 
     @cached_property
     def _tuned(self) -> TunedModel | None:
-        return tuned_model(self._model.identity.spec)
+        return tuned_model(self._context.model)
 
     @property
     def ways(self) -> tuple[Way, ...]:

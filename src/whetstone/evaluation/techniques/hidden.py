@@ -62,7 +62,7 @@ class HiddenRidge(FittedTechnique):
 
     @cached_property
     def _tuned(self) -> TunedModel | None:
-        return tuned_model(self._model.identity.spec)
+        return tuned_model(self._context.model)
 
     @property
     def ways(self) -> tuple[Way, ...]:

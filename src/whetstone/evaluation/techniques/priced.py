@@ -113,7 +113,7 @@ class Priced:
 
     @cached_property
     def _tuned(self) -> TunedModel | None:
-        return tuned_model(self._model.identity.spec)
+        return tuned_model(self._context.model)
 
     @property
     def ways(self) -> tuple[Way, ...]:
