@@ -169,7 +169,7 @@ def run_tuning(
         found,
         findings,
         (
-            *_remarks(outcome, events),
+            *_remarks(outcome, events, findings),
             *(f"{finding.sentence} {finding.advice}" for finding in findings),
             *(found.sentences() if found.points else ()),
         ),
@@ -282,7 +282,7 @@ def _findings(prepared: Prepared, events: Sequence[Event]) -> list[Finding]:
     )
 
 
-def _remarks(outcome: TuneOutcome, events: Sequence[Event]) -> Iterator[str]:
+def _remarks(outcome: TuneOutcome, events: Sequence[Event], findings: Sequence[Finding]) -> Iterator[str]:
     """What the run came to, a sentence each."""
     if not outcome.revisions:
         yield f"{outcome.run} has no revision yet."
@@ -297,11 +297,11 @@ def _remarks(outcome: TuneOutcome, events: Sequence[Event]) -> Iterator[str]:
         if base is not None and base.get(key) is not None:
             said += f"; the base has {_with_ends(base, key)}"
         yield f"{said}."
-    verdict = improved(events)
-    if verdict is False:
-        yield "Tuning did not make the model better beyond doubt. What may be to blame:"
     if outcome.ended == "early":
         yield "It ended early, because validations got no better."
+    if improved(events) is False:
+        what = ". What may be to blame:" if findings else "; more steps, or more rows, may."
+        yield f"Tuning did not make the model better beyond doubt{what}"
 
 
 def _with_ends(event: Event, key: str) -> str:
