@@ -5,6 +5,7 @@
     version: 1
     kind: number
     variables: [text, target]
+    description: Asks for a number.
     system: You estimate the {{ target }}. Answer with one number and nothing else.
     ---
     What is the {{ target }}?
@@ -17,35 +18,35 @@ Head and body are Jinja in a sandbox; what is filled in is never read as a templ
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from functools import cached_property
+import re
+from collections.abc import Collection, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, get_args
 
 import jinja2
-import jinja2.meta
-import jinja2.sandbox
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from whetstone.errors import DataError, UsageError
+from whetstone.prompting.jinja import FillingError, compiled, filled
 from whetstone.registry import unknown_name
 from whetstone.types import Message, TargetKind, assistant, system, user
 
-_ENVIRONMENT = jinja2.sandbox.ImmutableSandboxedEnvironment(
-    undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False
-)
+MOST_BYTES = 1_000_000  # a prompt is written by hand; what is larger is another file
+_VERSION_LINE = re.compile(r"^version:.*$", re.MULTILINE)
 
 
 class _Head(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
-    version: int
-    kind: TargetKind
-    variables: tuple[str, ...]
+    version: int = Field(ge=1)
+    kind: TargetKind = "text"
+    variables: tuple[str, ...] = ()
     system: str = ""
+    description: str = ""
+    notes: str = ""
 
 
 class Template:
@@ -56,7 +57,10 @@ class Template:
         origin: what to call it in messages: its path.
 
     Attributes:
-        name, version, kind, variables: as the head says.
+        name, version, kind, variables, description, notes: as the head says; the kind of answer it asks for is a text
+            where the head does not say.
+        source: the text, with the line ends of Unix.
+        origin: see above.
         digest: 16 hex digits of the sha256 of the source; equal digests make equal prompts.
 
     Raises:
@@ -64,53 +68,65 @@ class Template:
     """
 
     def __init__(self, source: str, origin: str) -> None:
-        self._origin = origin
-        source = source.replace("\r\n", "\n")
+        self.origin = origin
+        self.source = source = source.replace("\r\n", "\n")
         head, body = self._split(source)
         self.name = head.name
         self.version = head.version
         self.kind: TargetKind = head.kind
         self.variables = head.variables
+        self.description = head.description
+        self.notes = head.notes
         self.digest = hashlib.sha256(source.encode("utf-8", "surrogatepass")).hexdigest()[:16]
-        self._sources = {"system": head.system, "body": body}
+        self._compiled: dict[str, jinja2.Template] = {}
         used: set[str] = set()
-        for text in self._sources.values():
+        for part, text in (("system", head.system), ("body", body)):
             try:
-                used |= jinja2.meta.find_undeclared_variables(_ENVIRONMENT.parse(text))
-            except jinja2.TemplateSyntaxError as error:
-                raise DataError(f"{origin}: the template is not valid Jinja: {error.message}") from None
-        for problem, names in (
+                self._compiled[part], names = compiled(text)
+            except ValueError as error:
+                raise DataError(f"{origin}: the template is not valid Jinja: {error}") from None
+            used |= names
+        for problem, missing in (
             ("is used but not listed under variables", used - set(self.variables)),
             ("is listed under variables but not used", set(self.variables) - used),
         ):
-            if names:
-                raise DataError(f"{origin}: the variable {min(names)!r} {problem}")
+            if missing:
+                raise DataError(f"{origin}: the variable {min(missing)!r} {problem}")
 
     def _split(self, source: str) -> tuple[_Head, str]:
         if not source.startswith("---\n") or "\n---\n" not in source[3:]:
-            raise DataError(f"{self._origin}: a template begins with a YAML head between two lines of ---")
+            raise DataError(f"{self.origin}: a template begins with a YAML head between two lines of ---")
         head, _, body = source[4:].partition("\n---\n")
         try:
             return _Head.model_validate(yaml.safe_load(head)), body.strip("\n")
-        except yaml.YAMLError as error:
-            raise DataError(f"{self._origin}: the head is not valid YAML: {' '.join(str(error).split())}") from None
+        except (yaml.YAMLError, RecursionError) as error:
+            why = " ".join(str(error).split()) if isinstance(error, yaml.YAMLError) else "it is nested too deeply"
+            raise DataError(f"{self.origin}: the head is not valid YAML: {why}") from None
         except ValidationError as error:
             first = error.errors()[0]
             field = ".".join(str(part) for part in first["loc"]) or "head"
-            raise DataError(f"{self._origin}: in the head, {field}: {first['msg']}") from None
-
-    @cached_property
-    def _compiled(self) -> dict[str, jinja2.Template]:
-        return {part: _ENVIRONMENT.from_string(source) for part, source in self._sources.items()}
+            raise DataError(f"{self.origin}: in the head, {field}: {first['msg']}") from None
 
     def _render(self, part: str, values: Mapping[str, Any]) -> str:
         missing = [name for name in self.variables if name not in values]
         if missing:
-            raise UsageError(f"{self._origin}: the template needs a value for {', '.join(map(repr, missing))}")
+            raise UsageError(f"{self.origin}: the template needs a value for {', '.join(map(repr, missing))}")
         try:
-            return self._compiled[part].render({name: values[name] for name in self.variables}).strip("\n")
-        except (jinja2.TemplateError, TypeError, ValueError, ArithmeticError, LookupError) as error:
-            raise UsageError(f"{self._origin}: the template cannot be filled in: {error}") from error
+            return filled(self._compiled[part], {name: values[name] for name in self.variables}).strip("\n")
+        except FillingError as error:
+            raise UsageError(f"{self.origin}: the template cannot be filled in: {error}") from error
+
+    def check_names(self, names: Collection[str]) -> None:
+        """See to it that every one of these is a variable of the template's.
+
+        Raises:
+            UsageError: one is not; near matches are offered.
+        """
+        for name in names:
+            if name not in self.variables:
+                if not self.variables:
+                    raise UsageError(f"{self.origin}: the template has no variables, so {name!r} says nothing to it")
+                raise unknown_name(f"variable of {self.origin}", name, list(self.variables))
 
     def messages(self, values: Mapping[str, Any], shots: Sequence[tuple[Mapping[str, Any], str]] = ()) -> list[Message]:
         """The conversation that asks once, after examples as earlier turns.
@@ -130,8 +146,23 @@ class Template:
         return [*conversation, user(self._render("body", values))]
 
 
+def with_version(source: str, version: int) -> str:
+    """A template's text with another version in its head.
+
+    Raises:
+        DataError: its head has no line that says a version.
+    """
+    head, mark, body = source.replace("\r\n", "\n").partition("\n---\n")
+    changed, count = _VERSION_LINE.subn(f"version: {version}", head, count=1)
+    if not count or not mark:
+        raise DataError(f"the template's head has no line `version: {version}`; add one")
+    return changed + mark + body
+
+
 def load_template(name: str) -> Template:
     """One of our own templates by name ("number", "label", "text"), or a template file by its path (ending in .md).
+
+    Prompts of the user's own have names too: see `whetstone.prompting.library`.
 
     Raises:
         UnknownNameError: none of ours has that name.
@@ -142,9 +173,44 @@ def load_template(name: str) -> Template:
             raise unknown_name("prompt template", name, list(get_args(TargetKind)))
         packaged = files("whetstone.prompting") / "templates" / f"{name}.md"
         return Template(packaged.read_text("utf-8"), f"template {name}")
+    return read_template(Path(name), name)
+
+
+def read_template(path: Path, origin: str = "") -> Template:
+    """The template of a file.
+
+    Args:
+        origin: what to call it in messages; its path by default.
+
+    Raises:
+        DataError: the file cannot be read, is too large, is no text, or is no template.
+    """
+    origin = origin or str(path)
+    return Template(read_text_file(path, origin, "template"), origin)
+
+
+def read_text_file(path: Path, origin: str, what: str) -> str:
+    """The text of a small file.
+
+    Args:
+        origin: what to call the file in messages.
+        what: what it is to be, in words.
+
+    Raises:
+        DataError: it cannot be read, is too large for what it is to be, or is no text.
+    """
     try:
-        return Template(Path(name).read_text("utf-8-sig"), name)
+        if path.exists() and not path.is_file():
+            raise DataError(f"{origin}: not a file, so there is no {what} in it")
+        with open(path, "rb") as file:
+            data = file.read(MOST_BYTES + 1)
     except OSError as error:
-        raise DataError(f"{name}: the template cannot be read: {error.strerror or error}") from None
+        raise DataError(f"{origin}: the {what} cannot be read: {error.strerror or error}") from None
+    if len(data) > MOST_BYTES:
+        raise DataError(f"{origin}: the {what} is larger than {MOST_BYTES // 1_000_000} MB: name a smaller file")
+    if b"\0" in data:
+        raise DataError(f"{origin}: the {what} is no text: it holds bytes that are 0")
+    try:
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DataError(f"{name}: the template is not UTF-8: byte {error.start} is wrong") from None
+        raise DataError(f"{origin}: the {what} is not UTF-8: byte {error.start} is wrong") from None

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from jinja2.exceptions import SecurityError
+from jinja2.filters import FILTERS
 from jinja2.sandbox import ImmutableSandboxedEnvironment, SandboxedFormatter
 
 TIME_LIMIT = 5.0  # seconds; a template takes about a millisecond
@@ -157,6 +158,20 @@ def check_percent_format(text: str, values: Any) -> None:
         raise too_large()
     if "*" in text:
         check_width(*(values if isinstance(values, tuple) else ()))
+
+
+def limited_filters() -> dict[str, Callable[..., Any]]:
+    """Those of Jinja's filters whose arguments say how large a text they make; too large a one is refused in advance."""
+    return {name: _limited(FILTERS[name]) for name in ("center", "indent", "wordwrap", "batch", "slice")}
+
+
+def _limited(original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        check_width(*args, *kwargs.values())
+        return original(*args, **kwargs)
+
+    return checked
 
 
 class _LimitedFormatter(SandboxedFormatter):

@@ -18,7 +18,14 @@ from jinja2 import nodes
 from jinja2.compiler import CodeGenerator, Frame
 from jinja2.utils import Namespace
 
-from whetstone.tokens.sandbox import SIZE_LIMIT, LimitedEnvironment, check_percent_format, check_width, too_large
+from whetstone.tokens.sandbox import (
+    SIZE_LIMIT,
+    LimitedEnvironment,
+    check_percent_format,
+    check_width,
+    limited_filters,
+    too_large,
+)
 from whetstone.tokens.spans import Source
 from whetstone.tokens.tracked import TrackedStr, concat, tracked
 
@@ -171,17 +178,6 @@ def _mark_generation(context: Any, value: Any) -> str:
     return tracked(str.__str__(str(value)), Source("generation"))
 
 
-def _limited(name: str) -> Any:
-    original = jinja2.filters.FILTERS[name]
-
-    @functools.wraps(original)
-    def checked(*args: Any, **kwargs: Any) -> Any:
-        check_width(*args, *kwargs.values())
-        return original(*args, **kwargs)
-
-    return checked
-
-
 def _format(value: str, *args: Any, **kwargs: Any) -> str:
     check_percent_format(str(value), args)
     return jinja2.filters.do_format(value, *args, **kwargs)
@@ -195,7 +191,7 @@ def _environment() -> LimitedEnvironment:
     environment.concat = _joined  # type: ignore[method-assign]
     environment.extend(add=_add)
     environment.filters.update({"tojson": _to_json, "join": _join, "format": _format, _GENERATION: _mark_generation})
-    environment.filters.update({name: _limited(name) for name in ("center", "indent", "wordwrap", "batch", "slice")})
+    environment.filters.update(limited_filters())
     environment.globals.update({"raise_exception": _raise_exception, "dict": _TemplateDict()})
     environment.globals["namespace"] = _TemplateNamespace
     return environment
