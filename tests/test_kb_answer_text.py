@@ -15,8 +15,8 @@ from whetstone.retrieval.citations import CitationReader
 from whetstone.retrieval.document import Chunk, StoredChunk
 from whetstone.retrieval.packing import Passage, as_passages, pack
 from whetstone.retrieval.prompt import fence_of, request_for, says_nothing
-from whetstone.retrieval.quoting import QUOTE, quoted, visible
 from whetstone.retrieval.sources import sources_text, without_sources
+from whetstone.tokens.quoting import QUOTE, quoted, visible
 from whetstone.types import Message, Options, assistant, system, text_of, user
 
 

@@ -15,8 +15,8 @@ from whetstone.retrieval.citations import CitationReader
 from whetstone.retrieval.document import Chunk, StoredChunk
 from whetstone.retrieval.packing import Passage, as_passages
 from whetstone.retrieval.prompt import fence_of, request_for
-from whetstone.retrieval.quoting import QUOTE, visible
 from whetstone.tokens.chat import render_chat
+from whetstone.tokens.quoting import QUOTE, visible
 from whetstone.tokens.sources import load_tokenizer
 from whetstone.tokens.template import ChatTemplate
 from whetstone.tokens.tokenizer import Tokenizer

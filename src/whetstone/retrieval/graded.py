@@ -12,7 +12,7 @@ from whetstone.models import ChatModel
 from whetstone.models.base import replies
 from whetstone.numeric.grades import graded
 from whetstone.numeric.grid import parse_grid
-from whetstone.retrieval.quoting import quoted
+from whetstone.tokens.quoting import quoted
 from whetstone.types import Message, Options, system, user
 
 __all__ = ["GradingModel"]

@@ -13,7 +13,7 @@ from whetstone.errors import ModelError
 from whetstone.models import ChatModel, replies
 from whetstone.numeric.grades import graded
 from whetstone.numeric.grid import parse_grid
-from whetstone.retrieval.quoting import quoted
+from whetstone.tokens.quoting import quoted
 from whetstone.types import Message, Options, user
 
 GRADES = range(1, 6)

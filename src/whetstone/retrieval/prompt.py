@@ -12,8 +12,8 @@ import json
 from collections.abc import Sequence
 
 from whetstone.retrieval.packing import Passage
-from whetstone.retrieval.quoting import quoted
 from whetstone.retrieval.sources import without_sources
+from whetstone.tokens.quoting import quoted
 from whetstone.types import Message, text_of, user
 
 NOT_SAID = "The documents do not say."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from whetstone.retrieval.quoting import visible
+from whetstone.tokens.quoting import visible
 from whetstone.types import Citation
 
 CITED = "Sources:"

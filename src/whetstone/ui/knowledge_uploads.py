@@ -8,8 +8,8 @@ import unicodedata
 from pathlib import Path
 
 from whetstone.errors import StorageError, UsageError
-from whetstone.retrieval.quoting import visible
 from whetstone.retrieval.reading import supported
+from whetstone.tokens.quoting import visible
 
 MOST_BYTES = 512 * 2**20
 _LONGEST_NAME = 200  # bytes; file systems take 255, with a suffix of ours

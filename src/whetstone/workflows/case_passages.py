@@ -9,8 +9,8 @@ from typing import Any
 from whetstone.evaluation.technique import FoundPassage
 from whetstone.retrieval.library import Knowledge, open_knowledge
 from whetstone.retrieval.prompt import fence_of
-from whetstone.retrieval.quoting import quoted
 from whetstone.retrieval.search import Search
+from whetstone.tokens.quoting import quoted
 from whetstone.types import Message, text_of, user
 
 _TOLD = (

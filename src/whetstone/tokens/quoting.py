@@ -1,4 +1,4 @@
-"""Text of documents as data in a prompt: quoted line by line, without what hides in it.
+"""Strangers' text as data in a prompt: quoted line by line, without what hides in it.
 
 A line that begins with "> " cannot end the block that it stands in, nor open another turn. Marking every line of
 untrusted text so that a model can tell it from instructions: Hines et al. 2024, "Defending Against Indirect Prompt
