@@ -9,7 +9,13 @@ import pytest
 from whetstone.embeddings import load_embedder
 from whetstone.errors import DataError, UnknownNameError, UsageError
 from whetstone.prompting.answers import unit_in_words, write_number
-from whetstone.prompting.few_shot import ExampleChooser, FixedExamples, NearestExamples, RandomExamples
+from whetstone.prompting.few_shot import (
+    BalancedExamples,
+    ExampleChooser,
+    FixedExamples,
+    NearestExamples,
+    RandomExamples,
+)
 from whetstone.prompting.template import Template, load_template
 from whetstone.types import Case, assistant, system, user
 
@@ -144,13 +150,45 @@ def test_nearest_examples_put_the_most_similar_last() -> None:
     assert [case.id for case in chosen] == ["3", "1"]
 
 
-@pytest.mark.parametrize("method", ["fixed", "random", "nearest"])
+def test_balanced_examples_give_every_label_its_share_however_rare() -> None:
+    pool = [Case(f"c{index}", f"text {index}", "rare" if index < 3 else "often") for index in range(60)]
+    asked = [Case(f"q{index}", "x", "often") for index in range(20)]
+    chosen = BalancedExamples(pool, 4, "label", seed=1).choose(asked)
+    assert {tuple(sorted(str(case.expected) for case in found)) for found in chosen} == {
+        ("often", "often", "rare", "rare")
+    }
+    assert len({found[-1].expected for found in chosen}) == 2  # neither stands last every time
+    assert len({tuple(case.id for case in found) for found in chosen}) > 5
+    # A label without enough cases leaves its turns to the others; with fewer turns than labels these alternate.
+    more = BalancedExamples(pool, 10, "label", seed=1).choose(asked)
+    assert {sum(case.expected == "rare" for case in found) for found in more} == {3}
+    single = BalancedExamples(pool, 1, "label", seed=1).choose(asked)
+    assert {str(found[0].expected) for found in single} == {"rare", "often"}
+
+
+def test_balanced_examples_of_numbers_come_one_from_every_band() -> None:
+    pool = cases(60)
+    for chosen in BalancedExamples(pool, 3, "number", seed=1).choose([Case(f"q{i}", "x", 0.0) for i in range(10)]):
+        assert sorted(float(case.expected) // 20 for case in chosen) == [0, 1, 2]
+
+
+def test_balanced_examples_depend_on_the_seed_and_the_case_alone() -> None:
+    pool = [Case(f"c{index}", f"text {index}", "ab"[index % 2]) for index in range(40)]
+    asked = [Case(f"q{index}", "x", "a") for index in range(8)]
+    chooser = BalancedExamples(pool, 3, "label", seed=1)
+    assert chooser.choose(asked) == chooser.choose(asked[::-1])[::-1]
+    assert BalancedExamples(pool[::-1], 3, "label", seed=1).choose(asked) == chooser.choose(asked)
+    assert BalancedExamples(pool, 3, "label", seed=2).choose(asked) != chooser.choose(asked)
+
+
+@pytest.mark.parametrize("method", ["fixed", "random", "balanced", "nearest"])
 @pytest.mark.parametrize("count", [1, 4, 50])
 def test_a_case_is_never_its_own_example(method: str, count: int) -> None:
     pool = cases(8)
     choosers: dict[str, ExampleChooser] = {
         "fixed": FixedExamples(pool, count, "number"),
         "random": RandomExamples(pool, count, seed=0),
+        "balanced": BalancedExamples(pool, count, "number", seed=0),
         "nearest": NearestExamples(pool, count, load_embedder()),
     }
     for case, chosen in zip(pool, choosers[method].choose(pool), strict=True):

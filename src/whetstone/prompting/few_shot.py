@@ -1,4 +1,4 @@
-"""Which training cases to show a model as examples: fixed, random, or those nearest to the case that is asked about.
+"""Which training cases to show a model as examples: fixed, random, balanced, or those nearest to the case asked about.
 
 Examples come from the pool that the caller hands over (the training split), and a case is never an example for itself.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Protocol
 
 from whetstone.embeddings import Embedder
@@ -90,10 +91,7 @@ class RandomExamples:
         return [self._draw(case) for case in cases]
 
     def _draw(self, case: Case) -> list[Case]:
-        seed = hashlib.sha256(f"{self._seed}\0{case.id}".encode("utf-8", "surrogatepass")).digest()
-        # One more than needed is drawn, in case the case itself is among them.
-        indices = random.Random(seed).sample(range(len(self._pool)), min(self._count + 1, len(self._pool)))
-        return [drawn for drawn in (self._pool[index] for index in indices) if drawn.id != case.id][: self._count]
+        return _drawn(self._pool, self._count, case.id, random.Random(_case_seed(self._seed, case)))
 
 
 class NearestExamples:
@@ -123,3 +121,66 @@ class NearestExamples:
             [found for found in (self._pool[row] for row in found_rows) if found.id != case.id][: self._count][::-1]
             for case, found_rows in zip(cases, rows.tolist(), strict=True)
         ]
+
+
+class BalancedExamples:
+    """Other examples for each case, in which every kind of answer has an equal share.
+
+    The pool falls into strata: its labels; or as many bands of its numbers (of its answers' lengths, for texts) as
+    there are examples, each with equally many cases. Every stratum gives one example before any gives a second. Which
+    strata have their turn first, where there are more of them than examples, which cases they give and in which order
+    these are shown is drawn with a seed made of `seed` and the case's id. So frequent labels do not outweigh rare ones,
+    which models take for a hint, and what stands last is not always of one kind (the majority label bias and the
+    recency bias of Zhao et al. 2021, "Calibrate Before Use").
+
+    Args:
+        kind: of the answers.
+    """
+
+    def __init__(self, pool: Sequence[Case], count: int, kind: TargetKind, seed: int) -> None:
+        self._count, self._seed = count, seed
+        self._strata = _by_label(pool) if kind == "label" else _bands(pool, count)
+
+    def choose(self, cases: Sequence[Case]) -> list[list[Case]]:
+        return [self._draw(case) for case in cases]
+
+    def _draw(self, case: Case) -> list[Case]:
+        drawing = random.Random(_case_seed(self._seed, case))
+        strata = list(self._strata)
+        drawing.shuffle(strata)
+        # Each stratum's own order is drawn lazily, so that a large pool is not shuffled for three examples.
+        left = [_drawn(stratum, self._count, case.id, drawing) for stratum in strata]
+        chosen: list[Case] = []
+        while len(chosen) < self._count and any(left):
+            for stratum in left:
+                if stratum and len(chosen) < self._count:
+                    chosen.append(stratum.pop())
+        drawing.shuffle(chosen)
+        return chosen
+
+
+def _case_seed(seed: int, case: Case) -> bytes:
+    return hashlib.sha256(f"{seed}\0{case.id}".encode("utf-8", "surrogatepass")).digest()
+
+
+def _drawn(pool: Sequence[Case], count: int, besides: str, drawing: random.Random) -> list[Case]:
+    """So many random cases of a pool, without the one of this id."""
+    # One more than needed is drawn, in case the case itself is among them.
+    indices = drawing.sample(range(len(pool)), min(count + 1, len(pool)))
+    return [drawn for drawn in (pool[index] for index in indices) if drawn.id != besides][:count]
+
+
+def _by_label(pool: Sequence[Case]) -> list[list[Case]]:
+    """The cases of each label, in an order that has nothing to do with that of the pool."""
+    labels: dict[str, list[Case]] = {}
+    for case in sorted(pool, key=_stable_order):
+        labels.setdefault(str(case.expected), []).append(case)
+    return [labels[label] for label in sorted(labels)]
+
+
+def _bands(pool: Sequence[Case], count: int) -> list[list[Case]]:
+    """The pool in as many bands of its answers, with equally many cases each."""
+    ranked = sorted(pool, key=_size_of_answer)
+    count = max(1, min(count, len(ranked)))
+    ends = [round(index * len(ranked) / count) for index in range(count + 1)]
+    return [ranked[start:end] for start, end in pairwise(ends)]

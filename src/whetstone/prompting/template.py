@@ -93,6 +93,12 @@ class Template:
             if missing:
                 raise DataError(f"{origin}: the variable {min(missing)!r} {problem}")
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Template) and (self.source, self.origin) == (other.source, other.origin)
+
+    def __hash__(self) -> int:
+        return hash((self.source, self.origin))
+
     def _split(self, source: str) -> tuple[_Head, str]:
         if not source.startswith("---\n") or "\n---\n" not in source[3:]:
             raise DataError(f"{self.origin}: a template begins with a YAML head between two lines of ---")

@@ -161,7 +161,7 @@ def check_percent_format(text: str, values: Any) -> None:
 
 
 def limited_filters() -> dict[str, Callable[..., Any]]:
-    """Those of Jinja's filters whose arguments say how large a text they make; too large a one is refused in advance."""
+    """Those of Jinja's filters whose arguments say how large a text gets; too large a one is refused in advance."""
     return {name: _limited(FILTERS[name]) for name in ("center", "indent", "wordwrap", "batch", "slice")}
 
 

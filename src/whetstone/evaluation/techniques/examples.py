@@ -9,19 +9,27 @@ from whetstone.embeddings import load_embedder
 from whetstone.embeddings.cache import CachedEmbedder
 from whetstone.errors import UsageError
 from whetstone.evaluation.held_out import HeldOut
-from whetstone.prompting.few_shot import ExampleChooser, FixedExamples, NearestExamples, RandomExamples
+from whetstone.prompting.few_shot import (
+    BalancedExamples,
+    ExampleChooser,
+    FixedExamples,
+    NearestExamples,
+    RandomExamples,
+)
 from whetstone.types import Problem
 
-METHODS = ("fixed", "random", "nearest")
+METHODS = ("fixed", "random", "balanced", "nearest")
+_DRAWN = ("random", "balanced")  # with a seed
 
 
 class Examples:
-    """A choice of examples: fixed (the same representative ones for every case), random, or nearest (by MiniLM).
+    """A choice of examples: fixed (the same representative ones for every case), random, balanced (random, with as many
+    of every label or band of numbers), or nearest (by MiniLM).
 
     Args:
         technique: its name, for messages.
         arguments: "nearest:3"; three where no number stands there.
-        seed: of random examples.
+        seed: of random and of balanced examples.
 
     Attributes:
         name: "nearest:3".
@@ -36,7 +44,8 @@ class Examples:
         count = count or "3"
         if method not in METHODS:
             raise UsageError(
-                f"{technique} takes fixed, random or nearest, and how many ({technique}:nearest:3), not {arguments!r}"
+                f"{technique} takes fixed, random, balanced or nearest, and how many ({technique}:nearest:3), not "
+                f"{arguments!r}"
             )
         if not (count.isascii() and count.isdigit() and int(count) > 0):
             raise UsageError(
@@ -52,7 +61,7 @@ class Examples:
         """What else settles the choice, JSON-ready."""
         if self._embedder is not None:
             return {"embedder": self._embedder.name}
-        return {"seed": self._seed} if self._method == "random" else {}
+        return {"seed": self._seed} if self._method in _DRAWN else {}
 
     def chooser(
         self, problem: Problem, technique: str, progress: Callable[[str, int, int], None], instead: str
@@ -78,4 +87,6 @@ class Examples:
             return NearestExamples(pool, self._count, self._embedder, lambda *done: progress(what, *done))
         if self._method == "random":
             return RandomExamples(pool, self._count, self._seed)
+        if self._method == "balanced":
+            return BalancedExamples(pool, self._count, problem.kind, self._seed)
         return FixedExamples(pool, self._count, problem.kind)
