@@ -3,7 +3,8 @@
 WhetstoneError                 one clear sentence; front ends print it without a traceback
 ├── UsageError                 what was asked for cannot be done as asked
 │   ├── UnknownNameError       no such name in a registry; near matches are offered
-│   └── MissingPackageError    an optional package is needed; its install line is given
+│   ├── MissingPackageError    an optional package is needed; its install line is given
+│   └── ContainmentError       code that a model wrote cannot be run safely here
 ├── DataError                  a file, row or field cannot be used
 ├── StorageError               a file of ours cannot be written or read (disk full, read-only, locked)
 ├── FingerprintError           runs on different frozen items were about to be compared
@@ -17,6 +18,7 @@ WhetstoneError                 one clear sentence; front ends print it without a
     ├── ModelTimeoutError      no answer in time
     ├── ModelConnectionError   the endpoint cannot be reached, or broke off
     ├── BadReplyError          the endpoint answered something that is no reply  (concerns one item)
+    │   └── MisfitError        no reply fit the schema that was asked for        (concerns one item)
     └── RequestRefusedError    the endpoint refused this one request             (concerns one item)
 """
 
@@ -59,6 +61,10 @@ class MissingPackageError(UsageError):
         self.package = package
         self.install = install
         super().__init__(f"{purpose} needs the package {package}, which is not installed: run `{install}`")
+
+
+class ContainmentError(UsageError):
+    """Code that a model wrote cannot be run safely here; nothing was run."""
 
 
 class DataError(WhetstoneError):
@@ -130,6 +136,21 @@ class BadReplyError(ModelError):
     """The endpoint answered something that is no reply."""
 
     concerns_one_item = True
+
+
+class MisfitError(BadReplyError):
+    """No reply fit the schema that was asked for, however often the model was told what was wrong.
+
+    Args:
+        sentence: what was asked of whom, and what was wrong at last.
+        raw: the last reply's text.
+        errors: what was wrong with each reply, in order.
+    """
+
+    def __init__(self, sentence: str, raw: str = "", errors: tuple[str, ...] = ()) -> None:
+        self.raw = raw
+        self.errors = errors
+        super().__init__(sentence)
 
 
 class RequestRefusedError(ModelError):
