@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -166,16 +167,25 @@ def _lay(work: Path, files: Mapping[str, str | bytes]) -> None:
             raise StorageError(f"{name} cannot be laid out for the code: {error}") from error
 
 
-def _size(work: Path) -> tuple[int, int]:
-    """Bytes and number of files under a folder that changes meanwhile."""
-    total = count = 0
-    for folder, folders, names in os.walk(work):
-        count += len(folders)
-        for name in names:
-            with suppress(OSError):
-                total += os.lstat(os.path.join(folder, name)).st_size
-                count += 1
-    return total, count
+def _fits(work: Path, limits: Limits) -> bool:
+    """Whether the files in a folder, which change meanwhile, are within the limits."""
+    room, files = limits.disk_mb << 20, _DISK_FILES
+    folders = [str(work)]
+    while folders:
+        try:
+            with os.scandir(folders.pop()) as entries:
+                for entry in entries:
+                    files -= 1
+                    with suppress(FileNotFoundError):  # gone since
+                        room -= entry.stat(follow_symlinks=False).st_size
+                        if entry.is_dir(follow_symlinks=False):
+                            folders.append(entry.path)
+                    if room < 0 or files < 0:
+                        return False
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:  # so deep that what lies there cannot be counted
+                return False
+    return True
 
 
 # Its orders
@@ -346,7 +356,7 @@ class _Watch:
                 left = deadline - time.monotonic()
                 if left <= 0:
                     self._stopped = "time"
-                elif self._shared is not None and self._too_big(self._shared):
+                elif self._shared is not None and not _fits(self._shared, self._limits):
                     self._stopped = "disk"
                 if self._stopped is not None:
                     return
@@ -372,7 +382,3 @@ class _Watch:
         pipe.got += piece[:room]
         if len(piece) > room:
             self._stopped = "output"
-
-    def _too_big(self, shared: Path) -> bool:
-        size, count = _size(shared)
-        return size > self._limits.disk_mb << 20 or count > _DISK_FILES
