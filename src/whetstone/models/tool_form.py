@@ -27,8 +27,9 @@ The tools:
 def in_tool_form(messages: Sequence[Message], options: Options) -> tuple[list[Message], Options]:
     """Messages and options that say with text and a schema what they said with tools.
 
-    With `tool_choice` none, or a last message of the assistant's (which is continued, so it is a reply), nothing is
-    constrained and no tool is described; earlier calls and results are still written out.
+    Where no call can come (see `offers_tools`) nothing is constrained and no tool is described; earlier calls and
+    results are still written out. With `tool_choice` none after calls the reply is constrained to words: a small model
+    that sees its calls above goes on writing calls otherwise.
 
     Raises:
         UsageError: `tool_choice` names a tool that is not there, or a tool has no name.
@@ -48,9 +49,14 @@ def in_tool_form(messages: Sequence[Message], options: Options) -> tuple[list[Me
 
 
 def offers_tools(messages: Sequence[Message], options: Options) -> bool:
-    """Whether the reply to these messages may be a call, so that it comes in the form that `read_form` reads."""
+    """Whether the reply to these messages comes in the form that `read_form` reads.
+
+    Not without tools, not where a last message of the assistant's is continued, and not with `tool_choice` none, unless
+    the conversation holds calls.
+    """
     continued = bool(messages) and messages[-1]["role"] == "assistant"
-    return bool(options.tools) and options.tool_choice != "none" and not continued
+    may_call = options.tool_choice != "none" or calls_in(messages) > 0
+    return bool(options.tools) and may_call and not continued
 
 
 def read_form(chunks: Iterator[Chunk], number: int = 0) -> Generator[Chunk]:
@@ -162,7 +168,7 @@ def _parameters(function: Mapping[str, Any]) -> dict[str, Any]:
 def _schema(
     functions: Sequence[Mapping[str, Any]], choice: str, reply_schema: Mapping[str, Any] | None
 ) -> dict[str, Any]:
-    if choice not in ("auto", "required"):
+    if choice not in ("auto", "required", "none"):
         names = [str(function["name"]) for function in functions]
         functions = [function for function in functions if function["name"] == choice]
         if not functions:
@@ -170,8 +176,9 @@ def _schema(
     forms = [
         _object(tool={"type": "string", "const": function["name"]}, arguments=_parameters(function))
         for function in functions
+        if choice != "none"
     ]
-    if choice == "auto":
+    if choice in ("auto", "none"):
         forms.append(_object(reply=dict(reply_schema) if reply_schema is not None else {"type": "string"}))
     return forms[0] if len(forms) == 1 else {"anyOf": forms}
 
