@@ -7,6 +7,7 @@ WhetstoneError                 one clear sentence; front ends print it without a
 │   └── ContainmentError       code that a model wrote cannot be run safely here
 ├── DataError                  a file, row or field cannot be used
 ├── StorageError               a file of ours cannot be written or read (disk full, read-only, locked)
+├── ToolServerError            a server of tools could not be started or reached, or broke off
 ├── FingerprintError           runs on different frozen items were about to be compared
 └── ModelError                 a model could not answer
     ├── ModelFileError         a model file is missing, truncated, or not what it claims to be
@@ -73,6 +74,12 @@ class DataError(WhetstoneError):
 
 class StorageError(WhetstoneError):
     """A file of ours cannot be written or read."""
+
+    exit_code = 1
+
+
+class ToolServerError(WhetstoneError):
+    """A server of tools could not be started or reached, or broke off."""
 
     exit_code = 1
 
