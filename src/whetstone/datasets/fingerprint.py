@@ -17,12 +17,17 @@ _VERSION = b"whetstone problem 1\n"
 
 
 def fingerprint(
-    kind: TargetKind, metric: str, train: Sequence[Case], validation: Sequence[Case], test: Sequence[Case]
+    kind: TargetKind,
+    metric: str,
+    train: Sequence[Case],
+    validation: Sequence[Case],
+    test: Sequence[Case],
+    pinned: Sequence[str] = (),
 ) -> str:
     """The sha256, in hex, of a problem: of every item (id, text, expected answer), its split, the kind and the metric.
 
-    Fields are not part of it: they are one technique's input, like a prompt. The order of items within a split is not
-    either. The bytes are our own, so no library's version changes them.
+    Fields are not part of it, unless they are `pinned`: they are one technique's input, like a prompt. The order of
+    items within a split is not either. The bytes are our own, so no library's version changes them.
     """
     whole = hashlib.sha256(_VERSION)
     whole.update(_framed(kind) + _framed(metric))
@@ -30,6 +35,9 @@ def fingerprint(
         digests = b"".join(_item(identifier, text, expected) for identifier, text, expected in _triples(cases))
         whole.update(b"%s %d\n" % (name.encode(), len(cases)))
         whole.update(np.sort(np.frombuffer(digests, dtype=f"S{_DIGEST}")).tobytes())
+        if pinned:
+            rows = (_framed(case.id) + b"".join(_framed(str(case.fields[name])) for name in pinned) for case in cases)
+            whole.update(b"".join(sorted(hashlib.sha256(row).digest() for row in rows)))
     return whole.hexdigest()
 
 

@@ -29,12 +29,15 @@ def frozen_folder(fingerprint: str) -> str:
 def freeze(problem: Problem) -> dict[str, bytes]:
     """The files of a problem by name. Write them in this order: `problem.json`, the last, says that all is there.
 
-    `test.jsonl` has `id`, `text`, `expected` (and `group` for cross-fitting) of each test case, in order.
+    `test.jsonl` has `id`, `text`, `expected` (and `group` for cross-fitting, `fields` where some are pinned) of each
+    test case, in order.
     """
     groups = list(problem.groups)
     lines = []
     for index, case in enumerate(problem.test):
         line: dict[str, Any] = {"id": case.id, "text": case.text, "expected": case.expected}
+        if problem.pinned:
+            line["fields"] = {name: str(case.fields[name]) for name in problem.pinned}
         if groups:
             line["group"] = groups[index]
         lines.append(json.dumps(line, ensure_ascii=False, separators=(",", ":")))
@@ -56,13 +59,14 @@ def freeze(problem: Problem) -> dict[str, bytes]:
             "test": len(problem.test),
         },
         "source": dict(problem.source),
+        "pinned": list(problem.pinned),
         "test_sha256": hashlib.sha256(test).hexdigest(),
     }
     return {TEST: test, METADATA: json.dumps(metadata, ensure_ascii=False, indent=1).encode() + b"\n"}
 
 
 def thaw(files: Mapping[str, bytes], place: str = "the frozen problem") -> Problem:
-    """The problem of `freeze`, without training and validation cases and without fields.
+    """The problem of `freeze`, without training and validation cases, and without fields that are not pinned.
 
     Args:
         files: contents by name.
@@ -85,6 +89,7 @@ def thaw(files: Mapping[str, bytes], place: str = "the frozen problem") -> Probl
         rows = [json.loads(line) for line in files[TEST].splitlines()]
         value_type = pl.Float64 if metadata["kind"] == "number" else pl.String
         valid_range = metadata["valid_range"]
+        pinned = tuple(metadata.get("pinned", ()))  # earlier versions had none
         return Problem(
             name=metadata["name"],
             kind=metadata["kind"],
@@ -96,7 +101,7 @@ def thaw(files: Mapping[str, bytes], place: str = "the frozen problem") -> Probl
                 pl.Series("id", [row["id"] for row in rows], dtype=pl.String),
                 pl.Series("text", [row["text"] for row in rows], dtype=pl.String),
                 pl.Series("expected", [row["expected"] for row in rows], dtype=value_type),
-                pl.DataFrame(),
+                pl.DataFrame({name: [row["fields"][name] for row in rows] for name in pinned}),
             ),
             fingerprint=metadata["fingerprint"],
             unit=metadata["unit"],
@@ -105,6 +110,7 @@ def thaw(files: Mapping[str, bytes], place: str = "the frozen problem") -> Probl
             source={**metadata["source"], "split": metadata["counts"]},
             cross_fit=metadata["cross_fit"],
             groups=[row["group"] for row in rows] if metadata["cross_fit"] else (),
+            pinned=pinned,
         )
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{place}: {METADATA} is damaged ({error}); run the comparison again") from error

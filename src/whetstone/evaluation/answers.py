@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whetstone.errors import DataError
-from whetstone.types import Prediction, Problem, Reading, TargetKind
+from whetstone.types import Case, Prediction, Problem, Reading, TargetKind
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class Answers:
         guess: (n,) floats, NaN where unreadable; or a list of n strings, None where unreadable.
         readable: (n,) whether the answer could be read. Not so: refused, unparsable, out of range, or an error.
         origin: mean truth of all test cases of a number problem.
+        cases: the n cases of a text problem, for metrics that look at what was asked; () otherwise.
     """
 
     kind: TargetKind
@@ -34,6 +35,7 @@ class Answers:
     guess: Any
     readable: NDArray[np.bool_]
     origin: float = 0.0
+    cases: Sequence[Case] = ()
 
     @property
     def error(self) -> NDArray[np.float64]:
@@ -63,6 +65,7 @@ def align(problem: Problem, predictions: Sequence[Prediction]) -> Answers:
     positions: list[int] = []
     truth: list[Any] = []
     guess: list[Any] = []
+    cases: list[Case] = []
     total = 0.0
     for position, case in enumerate(problem.test):
         if problem.kind == "number":
@@ -70,13 +73,16 @@ def align(problem: Problem, predictions: Sequence[Prediction]) -> Answers:
         reading = by_case.pop(case.id, None)
         if reading is not None:
             positions.append(position)
+            if problem.kind == "text":
+                cases.append(case)
             truth.append(case.expected)
             guess.append(reading.value if reading.ok else None)
     if by_case:
         raise DataError(f"there is an answer to {next(iter(by_case))!r}, which is no test case of {problem.name}")
     index = np.array(positions, dtype=np.int64)
     if problem.kind != "number":
-        return Answers(problem.kind, index, truth, guess, np.array([value is not None for value in guess], dtype=bool))
+        readable = np.array([value is not None for value in guess], dtype=bool)
+        return Answers(problem.kind, index, truth, guess, readable, cases=cases)
     numbers = np.array([math.nan if value is None else value for value in guess], dtype=np.float64)
     numbers[~np.isfinite(numbers)] = math.nan
     origin = total / max(1, len(problem.test))

@@ -1,8 +1,9 @@
 """How good one answer is, as a colour and a letter: the same in the terminal, in the report and in its figures.
 
 Prices follow the rule of the Tester: green for an error under $40 or under 20 % of the truth (a hit, as in the hit
-rate), orange under $80 or 40 %, red for the rest. Labels are right or wrong; texts are graded by their ROUGE-L. The
-letter says the same as the colour, for readers who cannot tell the colours apart.
+rate), orange under $80 or 40 %, red for the rest. Labels are right or wrong; texts are graded by their score: ROUGE-L,
+unless the deciding metric has one of its own. The letter says the same as the colour, for readers who cannot tell the
+colours apart.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from whetstone.evaluation.features import HIT_ABSOLUTE, HIT_RELATIVE
+from whetstone.evaluation.item_scores import item_score
 from whetstone.evaluation.wording import with_unit
 from whetstone.types import Problem
 
@@ -41,6 +43,7 @@ NEAR_ABSOLUTE = 2 * HIT_ABSOLUTE
 NEAR_RELATIVE = 2 * HIT_RELATIVE
 GOOD_SCORE = 0.5
 NEAR_SCORE = 0.25
+_LEAST = {"good": GOOD_SCORE, "near": NEAR_SCORE}
 
 
 def number_band(guess: float, truth: float) -> Band:
@@ -68,11 +71,8 @@ def describe(band: Band, problem: Problem) -> str:
     if problem.kind == "label":
         return "right" if band is GOOD else "wrong"
     if problem.kind == "text":
-        return (
-            f"ROUGE-L below {NEAR_SCORE}"
-            if band is FAR
-            else f"ROUGE-L from {GOOD_SCORE if band is GOOD else NEAR_SCORE}"
-        )
+        title = item_score(problem.metric).title
+        return f"{title} below {NEAR_SCORE}" if band is FAR else f"{title} from {_LEAST[band.key]}"
     if band is FAR:
         return "further off"
     absolute, relative = (HIT_ABSOLUTE, HIT_RELATIVE) if band is GOOD else (NEAR_ABSOLUTE, NEAR_RELATIVE)

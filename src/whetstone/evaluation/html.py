@@ -19,6 +19,7 @@ from whetstone.evaluation.comparison import Pair
 from whetstone.evaluation.excerpt import head, visible
 from whetstone.evaluation.figures.parts import Figure
 from whetstone.evaluation.figures.runs import forest, price_against_metric
+from whetstone.evaluation.item_scores import item_score
 from whetstone.evaluation.metrics import METRICS
 from whetstone.evaluation.report import MIXED, Report, RunResult, split_sizes, versions
 from whetstone.evaluation.sections import build_section
@@ -85,6 +86,7 @@ def render_html(report: Report) -> str:
         ways=way_columns(report) if report.verdict.ways else [],
         pairs=[_pair_row(report, pair) for pair in first],
         other_pairs=[_pair_row(report, pair) for pair in others],
+        error_title=f"1 − {item_score(report.problem.metric).title}" if report.problem.kind == "text" else "error",
         bands=[(band, describe(band, report.problem)) for band in bands_of(report.problem)],
         sections=[build_section(report.problem, result) for result in order],
         facts=list(_facts(report)),

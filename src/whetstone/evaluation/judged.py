@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from whetstone.evaluation.bands import FAR, GOOD, UNREADABLE, Band, number_band, score_band
+from whetstone.evaluation.item_scores import item_score
 from whetstone.types import Case, Prediction, Problem
 
 _LARGEST = 1e150  # of an error: as good as infinite, and its square is still finite
@@ -20,8 +21,8 @@ class Judged:
         case: what was asked.
         prediction: what was answered.
         band: its grade.
-        error: how far off it is: |guess - truth| of a number, 0 or 1 of a label, 1 - ROUGE-L of a text; None where the
-            answer could not be read.
+        error: how far off it is: |guess - truth| of a number, 0 or 1 of a label, 1 minus the score of a text
+            (see `whetstone.evaluation.item_scores`); None where the answer could not be read.
     """
 
     number: int
@@ -45,28 +46,27 @@ def judge(problem: Problem, predictions: Sequence[Prediction]) -> list[Judged]:
 
 def judge_of(problem: Problem) -> Callable[[Case, Prediction], tuple[Band, float | None]]:
     """A function that grades one answer of this problem: (band, error as in `Judged`)."""
-    grade = {"number": _number, "label": _label, "text": _text}[problem.kind]
+    score = item_score(problem.metric).score
+
+    def text(value: float | str, case: Case) -> tuple[Band, float]:
+        found = score(case, str(value))
+        return score_band(found), 1 - found
+
+    grade = {"number": _number, "label": _label, "text": text}[problem.kind]
 
     def one(case: Case, prediction: Prediction) -> tuple[Band, float | None]:
         value = prediction.reading.value
         if not prediction.reading.ok or value is None or value != value or value in (float("inf"), float("-inf")):
             return UNREADABLE, None
-        return grade(value, case.expected)
+        return grade(value, case)
 
     return one
 
 
-def _number(value: float | str, truth: float | str) -> tuple[Band, float]:
-    guess, expected = float(value), float(truth)
+def _number(value: float | str, case: Case) -> tuple[Band, float]:
+    guess, expected = float(value), float(case.expected)
     return number_band(guess, expected), min(abs(guess - expected), _LARGEST)
 
 
-def _label(value: float | str, truth: float | str) -> tuple[Band, float]:
-    return (GOOD, 0.0) if value == truth else (FAR, 1.0)
-
-
-def _text(value: float | str, truth: float | str) -> tuple[Band, float]:
-    from whetstone.evaluation.rouge import rouge_f
-
-    score = rouge_f(str(truth), str(value))[1]
-    return score_band(score), 1 - score
+def _label(value: float | str, case: Case) -> tuple[Band, float]:
+    return (GOOD, 0.0) if value == case.expected else (FAR, 1.0)

@@ -15,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whetstone.errors import UsageError
+from whetstone.evaluation import coverage, entities, execution, overlap, short_answers
 from whetstone.evaluation import features as f
+from whetstone.evaluation import translation as mt
 from whetstone.evaluation.answers import Answers, align
 from whetstone.evaluation.intervals import (
     RESAMPLES,
@@ -44,25 +46,27 @@ class Metric:
         title: in sentences.
         kinds: kinds of problem it is for.
         better: "lower", "higher", or "zero": a property to know rather than a goal, which cannot decide a comparison.
-        scale: "unit" (in the problem's unit), "share" (0 to 1, shown in percent) or "plain".
+        scale: "unit" (in the problem's unit), "share" (0 to 1, shown in percent), "plain", or "hundred" (0 to 100).
         features: answers -> (n, k); None where the metric is not defined. See `whetstone.evaluation.features`.
         form: what it makes of the features. "share": the mean of zeros and ones; "smooth": `function` of their means;
             "rough": the same, but without a usable gradient; "median": the median of the one feature.
         function: means of the features (..., k) -> values (...).
         over: "readable" items, or "all" that were asked.
         bounds: the smallest and the largest value that it can have.
+        beside: the deciding metrics that it is reported beside, where it does not belong to every problem of its kind.
     """
 
     name: str
     title: str
     kinds: tuple[TargetKind, ...]
     better: Literal["lower", "higher", "zero"]
-    scale: Literal["unit", "share", "plain"]
+    scale: Literal["unit", "share", "plain", "hundred"]
     features: Callable[[Answers], Floats | None]
     form: Literal["share", "smooth", "rough", "median"]
     function: Callable[[Floats], Floats] = f.mean
     over: Literal["readable", "all"] = "all"
     bounds: tuple[float, float] = (0.0, 1.0)
+    beside: frozenset[str] = frozenset()
 
     @property
     def higher_is_better(self) -> bool:
@@ -84,6 +88,13 @@ _NUMBER: tuple[TargetKind, ...] = ("number",)
 _LABEL: tuple[TargetKind, ...] = ("label",)
 _TEXT: tuple[TargetKind, ...] = ("text",)
 _INFINITE = math.inf
+_HUNDRED = (0.0, 100.0)
+# Which of the metrics of texts are told together: one that does not fit the task would only be noise beside the others.
+_WORDING = frozenset({"exact_match", "rouge_l", "rouge_1", "coverage"})
+_TRANSLATION = frozenset({"chrf", "bleu"})
+_ANSWER = frozenset({"token_f1", "answer_match"})
+_CODE = frozenset({"pass_rate"})
+_ENTITIES = frozenset({"entity_f1", "entity_f1_partial", "entity_precision", "entity_recall"})
 
 # fmt: off
 _TABLE = (
@@ -107,9 +118,31 @@ _TABLE = (
     Metric("accuracy", "accuracy", _LABEL, "higher", "share", f.correct, "share"),
     # Over the labels that occur as a truth or as an answer, as in scikit-learn.
     Metric("macro_f1", "macro F1", _LABEL, "higher", "plain", f.classes, "rough", f.macro_f1),
-    Metric("exact_match", "exact match", _TEXT, "higher", "share", f.same_text, "share"),
-    Metric("rouge_l", "ROUGE-L", _TEXT, "higher", "plain", f.rouge_l, "smooth"),
-    Metric("rouge_1", "ROUGE-1", _TEXT, "higher", "plain", f.rouge_1, "smooth"),
+    Metric("exact_match", "exact match", _TEXT, "higher", "share", f.same_text, "share",
+           beside=_WORDING | _TRANSLATION | _ANSWER),
+    Metric("rouge_l", "ROUGE-L", _TEXT, "higher", "plain", f.rouge_l, "smooth", beside=_WORDING),
+    Metric("rouge_1", "ROUGE-1", _TEXT, "higher", "plain", f.rouge_1, "smooth", beside=_WORDING),
+    Metric("coverage", "coverage", _TEXT, "higher", "share", coverage.coverages, "smooth",
+           beside=frozenset({"coverage"})),
+    Metric("chrf", "chrF", _TEXT, "higher", "hundred", mt.chrf_counts, "smooth", mt.chrf,
+           bounds=_HUNDRED, beside=_TRANSLATION),
+    Metric("bleu", "BLEU", _TEXT, "higher", "hundred", mt.bleu_counts, "rough", mt.bleu,
+           bounds=_HUNDRED, beside=_TRANSLATION),
+    Metric("token_f1", "word F1", _TEXT, "higher", "plain", short_answers.f1_scores, "smooth", beside=_ANSWER),
+    Metric("answer_match", "right answers", _TEXT, "higher", "share", short_answers.same, "share", beside=_ANSWER),
+    Metric("pass_rate", "pass rate", _TEXT, "higher", "share", execution.passes, "share", beside=_CODE),
+    Metric("entity_f1", "entity F1", _TEXT, "higher", "plain", entities.counts, "smooth", entities.f1,
+           beside=_ENTITIES),
+    Metric("entity_f1_partial", "partial entity F1", _TEXT, "higher", "plain", entities.counts, "smooth",
+           entities.partial_f1, beside=_ENTITIES),
+    Metric("entity_precision", "entity precision", _TEXT, "higher", "share", entities.counts, "smooth",
+           entities.precision, beside=_ENTITIES),
+    Metric("entity_recall", "entity recall", _TEXT, "higher", "share", entities.counts, "smooth",
+           entities.recall, beside=_ENTITIES),
+    Metric("length_ratio", "length ratio", _TEXT, "zero", "plain", overlap.lengths, "smooth",
+           f.mean, "readable", (0, _INFINITE), beside=_WORDING | _TRANSLATION),
+    Metric("copied", "copied text", _TEXT, "zero", "share", overlap.copied, "smooth", f.mean, "readable",
+           beside=_WORDING),
     Metric("parse_rate", "parse rate", ("number", "label", "text"), "higher", "share", f.readable, "share"),
 )
 # fmt: on
@@ -118,8 +151,13 @@ DEFAULT_METRIC: Mapping[TargetKind, str] = {"number": "mae", "label": "accuracy"
 
 
 def metrics_for(kind: TargetKind) -> list[Metric]:
-    """The metrics of a kind of problem, in the order of tables."""
+    """The metrics that a kind of problem can have, in the order of tables."""
     return [metric for metric in _TABLE if kind in metric.kinds]
+
+
+def metrics_of(problem: Problem) -> list[Metric]:
+    """The metrics that are reported on a problem, in the order of tables: the deciding one, and what belongs to it."""
+    return [metric for metric in metrics_for(problem.kind) if not metric.beside or problem.metric in metric.beside]
 
 
 def deciding_metric(kind: TargetKind, name: str) -> Metric:
@@ -133,7 +171,10 @@ def deciding_metric(kind: TargetKind, name: str) -> Metric:
     if name not in known:
         raise unknown_name(f"metric for {kind} problems", name, known)
     if known[name].better == "zero":
-        raise UsageError(f"{name} cannot decide a comparison, because neither more nor less of it is better: take mae")
+        instead = DEFAULT_METRIC[kind]
+        raise UsageError(
+            f"{name} cannot decide a comparison, because neither more nor less of it is better: take {instead}"
+        )
     return known[name]
 
 
@@ -159,9 +200,9 @@ def score(problem: Problem, predictions: Sequence[Prediction], *, seed: int = 42
         DataError: an answer to something that is no test case of the problem, or two to the same.
     """
     answers = align(problem, predictions)
-    results = {metric.name: Interval(None, None, None) for metric in metrics_for(problem.kind)}
+    results = {metric.name: Interval(None, None, None) for metric in metrics_of(problem)}
     resampled: dict[int, dict[str, Statistic]] = {}  # by number of items
-    for metric in metrics_for(problem.kind):
+    for metric in metrics_of(problem):
         items = metric.items(answers)
         table = metric.features(answers) if items.any() else None
         if table is None:

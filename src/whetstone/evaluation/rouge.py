@@ -15,7 +15,7 @@ from typing import Any
 _WRITTEN_WITHOUT_SPACES = re.compile(r"([\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff])")
 
 
-def _words(text: str) -> list[str]:
+def words(text: str) -> list[str]:
     """Runs of letters, marks and digits of any script."""
     kept = (c if unicodedata.category(c)[0] in "LMN" else " " for c in unicodedata.normalize("NFKC", text).lower())
     return _WRITTEN_WITHOUT_SPACES.sub(r" \1 ", "".join(kept)).split()
@@ -31,7 +31,7 @@ def _scorer() -> Any:
         def tokenize(self, text: str) -> list[str]:
             if text.isascii():
                 return list(stemming.tokenize(text))
-            return [token for word in _words(text) for token in (stemming.tokenize(word) if word.isascii() else [word])]
+            return [token for word in words(text) for token in (stemming.tokenize(word) if word.isascii() else [word])]
 
     return rouge_scorer.RougeScorer(["rouge1", "rougeL"], tokenizer=AnyScript())
 

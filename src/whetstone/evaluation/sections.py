@@ -125,7 +125,7 @@ def _figures(
     if problem.kind == "number" and readable:
         figures.append(truth_against_guess(problem, items, worst))
     if problem.kind == "text" and items:
-        figures.append(score_histogram(items))
+        figures.append(score_histogram(problem, items))
     if len(items) > 1 and (readable or problem.kind != "number"):
         figures.append(running_mean(problem, items))
     if any(one.error is not None for one in ranges):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from whetstone.evaluation.comparison import Pair
 from whetstone.evaluation.intervals import Interval
-from whetstone.evaluation.metrics import METRICS, Metric, metrics_for
+from whetstone.evaluation.metrics import METRICS, Metric, metrics_of
 from whetstone.evaluation.report import Report, RunResult
 from whetstone.evaluation.sureness import Spread
 from whetstone.evaluation.ways import WayRow
@@ -46,7 +46,7 @@ def telling_pairs(report: Report) -> tuple[list[Pair], list[Pair]]:
 
 def columns(problem: Problem) -> list[Metric]:
     """The metrics in the order of tables: the deciding one, the parse rate beside it, then the others."""
-    names = dict.fromkeys([problem.metric, "parse_rate", *(metric.name for metric in metrics_for(problem.kind))])
+    names = dict.fromkeys([problem.metric, "parse_rate", *(metric.name for metric in metrics_of(problem))])
     return [METRICS[name] for name in names]
 
 

@@ -8,6 +8,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from whetstone.evaluation.bands import BANDS, Band
+from whetstone.evaluation.item_scores import item_score
 from whetstone.evaluation.tables import dollars, seconds_in_words
 from whetstone.evaluation.wording import with_unit
 from whetstone.types import Problem
@@ -102,5 +103,5 @@ class Tally:
         elif self.problem.kind == "label":
             name, shown, spread = "accuracy", f"{100 * mean:.1f} %", f"{100 * (half or 0.0):.1f}"
         else:
-            name, shown, spread = "mean ROUGE-L", f"{mean:.3f}", f"{half or 0.0:.3f}"
+            name, shown, spread = f"mean {item_score(self.problem.metric).title}", f"{mean:.3f}", f"{half or 0.0:.3f}"
         return f"{name} {shown}" + ("" if half is None else f" ± {spread}")

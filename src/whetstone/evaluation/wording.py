@@ -26,7 +26,7 @@ def metric_value(metric: Metric, value: float | None, unit: str) -> str:
         return with_unit(value, unit)
     if metric.scale == "share":
         return f"{100 * value:.1f} %"
-    return f"{value:.3f}"
+    return f"{value:.1f}" if metric.scale == "hundred" else f"{value:.3f}"
 
 
 def metric_difference(metric: Metric, value: float, unit: str) -> str:

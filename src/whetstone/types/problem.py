@@ -44,6 +44,8 @@ class Problem:
         source: where the rows came from, and what was done to them, for the report.
         cross_fit: number of folds when every row is a test case: trained techniques answer each fold after training on
             the others. 0 otherwise.
+        pinned: fields that belong to an item as its text does: they are part of the fingerprint and frozen with it,
+            because the metric looks at them (the tests of a program) or the question does not make sense without them.
         groups: for cross-fitting, the group of each test case: cases of one group share a fold.
     """
 
@@ -61,3 +63,4 @@ class Problem:
     source: Mapping[str, Any] = field(default_factory=dict)
     cross_fit: int = 0
     groups: Sequence[str] = ()
+    pinned: tuple[str, ...] = ()

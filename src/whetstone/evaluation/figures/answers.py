@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from whetstone.evaluation.bands import FAR, GOOD, GOOD_SCORE, NEAR, NEAR_SCORE, Band, describe
 from whetstone.evaluation.excerpt import head
 from whetstone.evaluation.figures.parts import Figure, axis, counted, safe, short, unit_axis
+from whetstone.evaluation.item_scores import item_score
 from whetstone.evaluation.judged import Judged
 from whetstone.evaluation.running import running_interval, steps_of
 from whetstone.evaluation.wording import with_unit
@@ -211,11 +212,14 @@ def _followed(problem: Problem, items: Sequence[Judged]) -> tuple[Floats, str]:
     if problem.kind == "number":
         return np.array([item.error for item in items if item.error is not None], dtype=np.float64), "mean error"
     scores = np.array([0.0 if item.error is None else 1 - item.error for item in items])
-    return (100 * scores, "accuracy") if problem.kind == "label" else (scores, "mean ROUGE-L")
+    return (
+        (100 * scores, "accuracy") if problem.kind == "label" else (scores, f"mean {item_score(problem.metric).title}")
+    )
 
 
-def score_histogram(items: Sequence[Judged]) -> Figure:
-    """How the ROUGE-L of texts is spread."""
+def score_histogram(problem: Problem, items: Sequence[Judged]) -> Figure:
+    """How the scores of single texts are spread."""
+    title = item_score(problem.metric).title
     scores = np.array([0.0 if item.error is None else 1 - item.error for item in items])
     counts, edges = np.histogram(scores, bins=20, range=(0.0, 1.0))
     middles = [short(float(middle)) for middle in (edges[:-1] + edges[1:]) / 2]
@@ -223,8 +227,8 @@ def score_histogram(items: Sequence[Judged]) -> Figure:
     lower, upper = (f"{float(np.quantile(scores, q)):.2f}" if len(scores) else "undefined" for q in (0.25, 0.75))
     return Figure(
         "Spread of the scores",
-        "ROUGE-L of every answer; an unreadable one scores 0.",
-        f"Histogram of ROUGE-L over {counted(len(items), 'answer')}; the middle half is from {lower} to {upper}.",
+        f"{title} of every answer; an unreadable one scores 0.",
+        f"Histogram of {title} over {counted(len(items), 'answer')}; the middle half is from {lower} to {upper}.",
         [
             {
                 "type": "bar",
@@ -235,5 +239,5 @@ def score_histogram(items: Sequence[Judged]) -> Figure:
                 "hovertemplate": "%{y:,} answers around %{x:.2f}<extra></extra>",
             }
         ],
-        {"xaxis": axis("ROUGE-L", range=[0, 1]), "yaxis": axis("answers"), "showlegend": False},
+        {"xaxis": axis(title, range=[0, 1]), "yaxis": axis("answers"), "showlegend": False},
     )
