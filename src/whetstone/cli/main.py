@@ -18,6 +18,7 @@ from whetstone.cli import (
     kb,
     models,
     price,
+    prompts,
     report,
     runs,
     serve,
@@ -44,6 +45,7 @@ app.add_typer(tokens.app, name="tokens")
 app.add_typer(data.app, name="data")
 app.add_typer(kb.app, name="kb")
 app.add_typer(tune.app, name="tune")
+app.add_typer(prompts.app, name="prompts")
 app.command("compare")(compare.compare)
 app.command("price")(price.price)
 app.command("guess")(guess.guess)

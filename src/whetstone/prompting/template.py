@@ -35,6 +35,7 @@ from whetstone.types import Message, TargetKind, assistant, system, user
 
 MOST_BYTES = 1_000_000  # a prompt is written by hand; what is larger is another file
 _VERSION_LINE = re.compile(r"^version:.*$", re.MULTILINE)
+_NAME_LINE = re.compile(r"^name:.*$", re.MULTILINE)
 
 
 class _Head(BaseModel):
@@ -152,8 +153,11 @@ class Template:
         return [*conversation, user(self._render("body", values))]
 
 
-def with_version(source: str, version: int) -> str:
+def with_version(source: str, version: int, name: str | None = None) -> str:
     """A template's text with another version in its head.
+
+    Args:
+        name: to stand in its head too; None for the one that does.
 
     Raises:
         DataError: its head has no line that says a version.
@@ -162,6 +166,8 @@ def with_version(source: str, version: int) -> str:
     changed, count = _VERSION_LINE.subn(f"version: {version}", head, count=1)
     if not count or not mark:
         raise DataError(f"the template's head has no line `version: {version}`; add one")
+    if name is not None:
+        changed = _NAME_LINE.sub(lambda _: f"name: {name}", changed, count=1)
     return changed + mark + body
 
 
@@ -212,6 +218,15 @@ def read_text_file(path: Path, origin: str, what: str) -> str:
             data = file.read(MOST_BYTES + 1)
     except OSError as error:
         raise DataError(f"{origin}: the {what} cannot be read: {error.strerror or error}") from None
+    return decoded(data, origin, what)
+
+
+def decoded(data: bytes, origin: str, what: str) -> str:
+    """Bytes as the text of a small file; see `read_text_file`.
+
+    Raises:
+        DataError: they are too many, or no text.
+    """
     if len(data) > MOST_BYTES:
         raise DataError(f"{origin}: the {what} is larger than {MOST_BYTES // 1_000_000} MB: name a smaller file")
     if b"\0" in data:
