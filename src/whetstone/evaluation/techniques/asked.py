@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
 from typing import Any, get_args
 
 from whetstone.errors import ModelError, UsageError
-from whetstone.evaluation.technique import TechniqueContext, Training, Way, digest
+from whetstone.evaluation.technique import TechniqueContext, Way, digest
 from whetstone.evaluation.techniques.examples import Examples
 from whetstone.evaluation.techniques.fitted import no_arguments
+from whetstone.evaluation.techniques.model_technique import ModelTechnique
 from whetstone.evaluation.techniques.read_answer import read_answer
-from whetstone.evaluation.techniques.tuned_model import TunedModel, model_ways, tuned_model
-from whetstone.models import ChatModel, RenderingModel, replies
+from whetstone.evaluation.techniques.tuned_model import model_ways
+from whetstone.models import RenderingModel, replies
 from whetstone.models.catalogue import cost
 from whetstone.prompting.answers import unit_in_words, write_number
 from whetstone.prompting.few_shot import ExampleChooser
@@ -39,7 +39,7 @@ class _Question:
     key: str
 
 
-class Ask:
+class Ask(ModelTechnique):
     """The language model, asked about one case at a time, greedily.
 
     Options of the context: `question` (asked instead of "What is the price in dollars?"), `template` (path of a prompt
@@ -64,25 +64,9 @@ class Ask:
         self._questions: dict[str, _Question] = {}
         self._said: list[str] = []
 
-    @cached_property
-    def _model(self) -> ChatModel:
-        return self._context.load_model(self._context.model)
-
-    @property
-    def model(self) -> str | None:
-        return self._model.identity.spec
-
-    @cached_property
-    def _tuned(self) -> TunedModel | None:
-        return tuned_model(self._context.model)
-
     @property
     def ways(self) -> tuple[Way, ...]:
         return model_ways(self._tuned, looks_up=self.looks_up)
-
-    @property
-    def training(self) -> Training | None:
-        return None if self._tuned is None else self._tuned.training
 
     @property
     def remarks(self) -> list[str]:

@@ -12,12 +12,11 @@ import numpy.typing as npt
 
 from whetstone.embeddings.cache import CachedEmbedder
 from whetstone.errors import UsageError
-from whetstone.evaluation.technique import TechniqueContext, Training, Way
+from whetstone.evaluation.technique import TechniqueContext, Way
 from whetstone.evaluation.techniques.aim import Aim, Floats, from_scale, loss, to_scale
 from whetstone.evaluation.techniques.fitted import FittedTechnique, no_arguments, number_targets, problem_aim
+from whetstone.evaluation.techniques.model_technique import ModelTechnique
 from whetstone.evaluation.techniques.number_question import number_grid, number_prompt
-from whetstone.evaluation.techniques.tuned_model import TunedModel, tuned_model
-from whetstone.models import ChatModel
 from whetstone.models.base import ContextModel, HiddenStateModel
 from whetstone.prompting.price import PricePrompt
 from whetstone.types import Problem
@@ -31,7 +30,7 @@ _FOLDS = 5
 _SAVE_EVERY = 32  # texts: some seconds of work on a CPU
 
 
-class HiddenRidge(FittedTechnique):
+class HiddenRidge(ModelTechnique, FittedTechnique):
     """Ridge regression on a language model's hidden states behind the price prompt.
 
     The vectors of the last token and the mean of all tokens, of three layers, each standardised: whichever of the six
@@ -52,25 +51,9 @@ class HiddenRidge(FittedTechnique):
         self._chosen = ""
         self._said: list[str] = []
 
-    @cached_property
-    def _model(self) -> ChatModel:
-        return self._context.load_model(self._context.model)
-
-    @property
-    def model(self) -> str | None:
-        return self._model.identity.spec
-
-    @cached_property
-    def _tuned(self) -> TunedModel | None:
-        return tuned_model(self._context.model)
-
     @property
     def ways(self) -> tuple[Way, ...]:
         return ("tuning", "fitting") if self._tuned is not None else ("fitting",)
-
-    @property
-    def training(self) -> Training | None:
-        return None if self._tuned is None else self._tuned.training
 
     @cached_property
     def identity(self) -> Mapping[str, Any]:  # type: ignore[override]  # which model it is has to be looked up

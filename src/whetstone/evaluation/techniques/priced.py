@@ -5,16 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
 from typing import Any, get_args
 
 from whetstone.errors import UsageError
-from whetstone.evaluation.technique import TechniqueContext, Training, Way, digest
+from whetstone.evaluation.technique import TechniqueContext, Way, digest
 from whetstone.evaluation.techniques.examples import METHODS, Examples
+from whetstone.evaluation.techniques.model_technique import ModelTechnique
 from whetstone.evaluation.techniques.number_question import number_grid, number_prompt
 from whetstone.evaluation.techniques.priced_endpoint import EndpointNumbers, shows_all_tokens
-from whetstone.evaluation.techniques.tuned_model import TunedModel, model_ways, tuned_model
-from whetstone.models import ChatModel
+from whetstone.evaluation.techniques.tuned_model import model_ways
 from whetstone.models.base import ContextModel, VocabularyModel
 from whetstone.models.catalogue import cost
 from whetstone.numeric.decoding import DECODERS, Decoded, Decoder, NumberDecoder, estimated, read_continuation
@@ -64,7 +63,7 @@ class _Spec:
         return cls(decoder, ":".join(parts), form)
 
 
-class Priced:
+class Priced(ModelTechnique):
     """`price[:DECODER][:METHOD:K][:chat]`: the model's number in the course's prompt, read in one of several ways.
 
     The decoders are those of `whetstone.numeric.decoding`; `auto` is the estimate that the problem's metric rewards.
@@ -103,25 +102,9 @@ class Priced:
         self._prompts: dict[str, _Prompt] = {}
         self._said: list[str] = []
 
-    @cached_property
-    def _model(self) -> ChatModel:
-        return self._context.load_model(self._context.model)
-
-    @property
-    def model(self) -> str | None:
-        return self._model.identity.spec
-
-    @cached_property
-    def _tuned(self) -> TunedModel | None:
-        return tuned_model(self._context.model)
-
     @property
     def ways(self) -> tuple[Way, ...]:
         return model_ways(self._tuned, looks_up=self._shown is not None and self._shown.looked_up)
-
-    @property
-    def training(self) -> Training | None:
-        return None if self._tuned is None else self._tuned.training
 
     @property
     def identity(self) -> Mapping[str, Any]:
