@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json as jsonlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from whetstone.cli.interrupts import interrupts
+from whetstone.cli.tune_options import Base, Config, Setting, Target, TestData, Text, configuration
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -27,18 +26,15 @@ def curve(
         str,
         typer.Argument(help="Problem to tune on and to test with, as for whet tune; the configuration's if left out."),
     ] = "",
-    config: Annotated[Path | None, typer.Option("--config", "-c", help="Configuration of the run (YAML).")] = None,
-    setting: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the configuration; repeat for several."),
-    ] = None,
-    base: Annotated[str | None, typer.Option(help="The model to tune, an hf: spec. Default: hf:smollm2.")] = None,
+    config: Config = None,
+    setting: Setting = None,
+    base: Base = None,
     run: Annotated[
         str | None, typer.Option(help="The name of the run on all rows. Default: made of the data's.")
     ] = None,
-    text: Annotated[str | None, typer.Option(help="Column with the text, of a table.")] = None,
-    target: Annotated[str | None, typer.Option(help="Column with the true answer, of a table.")] = None,
-    test_data: Annotated[str | None, typer.Option(help="Items to judge by: DATA is for training alone.")] = None,
+    text: Text = None,
+    target: Target = None,
+    test_data: TestData = None,
     shares: Annotated[str, typer.Option(help="Shares of the training rows, each a run of its own.")] = "1/8,1/4,1/2,1",
     how: Annotated[
         str,
@@ -61,15 +57,11 @@ def curve(
     from whetstone.cli.output import as_json, write_result
     from whetstone.cli.tester import TesterView, print_report
     from whetstone.cli.tune_live import LiveTraining
-    from whetstone.cli.tune_train import read_settings
-    from whetstone.tuning.config import read_config
     from whetstone.workflows.learning_curve import learning_curve
     from whetstone.workflows.tune import prepare
 
     console = Console(stderr=json == "-")
-    named = {"data": data, "base": base, "run": run, "text": text, "target": target, "test_data": test_data}
-    given = {key: jsonlib.dumps(value) for key, value in named.items() if value}
-    asked = read_config(config, {**read_settings(setting or []), **given})
+    asked = configuration(config, setting, data=data, base=base, run=run, text=text, target=target, test_data=test_data)
 
     parts = _shares(shares)
 

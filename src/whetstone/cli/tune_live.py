@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from whetstone.tuning.plan import Plan
 
 _SMOOTH = 0.9  # of the running means of loss and speed
-_SHARES = {"labels": "answered like training rows", "labels plain": "the same as plain text"}
 _QUIET_SECONDS = 30  # between lines where nothing can be drawn
 
 

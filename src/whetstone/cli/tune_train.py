@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from whetstone.cli.interrupts import interrupts
+from whetstone.cli.tune_options import Base, Config, Setting, Target, TestData, Text, configuration
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from whetstone.workflows.tune import Prepared
-
-_DATA = "Data"
 
 
 def train(
@@ -27,26 +26,15 @@ def train(
             "(ShareGPT), or instruction and output (Alpaca); a table, with --text and --target; or a data set's name."
         ),
     ] = "",
-    config: Annotated[Path | None, typer.Option("--config", "-c", help="Configuration of the run (YAML).")] = None,
-    setting: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the configuration; repeat for several."),
-    ] = None,
-    base: Annotated[str | None, typer.Option(help="The model to tune, an hf: spec. Default: hf:smollm2.")] = None,
+    config: Config = None,
+    setting: Setting = None,
+    base: Base = None,
     run: Annotated[
         str | None, typer.Option(help="The run's name. Default: made of the data's and the model's.")
     ] = None,
-    text: Annotated[str | None, typer.Option(help="Column with the text, of a table.", rich_help_panel=_DATA)] = None,
-    target: Annotated[
-        str | None, typer.Option(help="Column with the true answer, of a table.", rich_help_panel=_DATA)
-    ] = None,
-    test_data: Annotated[
-        str | None,
-        typer.Option(
-            help="Items to be tested on later: DATA is for training alone, and what belongs to them is left out.",
-            rich_help_panel=_DATA,
-        ),
-    ] = None,
+    text: Text = None,
+    target: Target = None,
+    test_data: TestData = None,
     plan: Annotated[bool, typer.Option("--plan", help="Show plan and rows, and train nothing.")] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Start afresh, where a run of this name is there already.")
@@ -64,13 +52,12 @@ def train(
     from whetstone.cli.output import as_json, write_result
     from whetstone.cli.tune_live import LiveTraining
     from whetstone.cli.tune_view import finite, print_prepared, print_report
-    from whetstone.tuning.config import read_config
     from whetstone.tuning.processes import process_number
     from whetstone.workflows.tune import prepare, run_tuning
 
-    named = {"data": data, "base": base, "run": run, "text": text, "target": target, "test_data": test_data}
-    given = {key: jsonlib.dumps(value) for key, value in named.items() if value}
-    settings = read_config(config, {**read_settings(setting or []), **given})
+    settings = configuration(
+        config, setting, data=data, base=base, run=run, text=text, target=target, test_data=test_data
+    )
     silent = process_number() != 0  # of several that accelerate launch started, one speaks
     console = Console(stderr=json, quiet=silent)
     with interrupts():
@@ -93,23 +80,6 @@ def train(
         console.print(f"Rows that were not trained on: {_write_rejects(prepared, report.outcome.folder)}", markup=False)
     if not report.outcome.finished:
         raise typer.Exit(1)
-
-
-def read_settings(pairs: list[str]) -> dict[str, str]:
-    """`KEY=VALUE` pairs by key.
-
-    Raises:
-        UsageError: one is no pair.
-    """
-    from whetstone.errors import UsageError
-
-    found = {}
-    for pair in pairs:
-        key, equals, value = pair.partition("=")
-        if not equals or not key.strip():
-            raise UsageError(f"--set takes KEY=VALUE, as in --set r=32; {pair!r} is none")
-        found[key.strip()] = value
-    return found
 
 
 def _write_rejects(prepared: Prepared, folder: Path) -> Path:
