@@ -9,6 +9,7 @@ from pathlib import Path
 from whetstone.datasets.opening import FORMATS
 from whetstone.datasets.readers import is_hub_reference
 from whetstone.errors import DataError, LoginError, UsageError, WhetstoneError
+from whetstone.tokens.hub import hub_reason, hub_refused
 
 AMAZON_REVIEWS = "McAuley-Lab/Amazon-Reviews-2023"
 _READABLE = tuple(FORMATS)
@@ -98,7 +99,7 @@ def _fetched(name: str, patterns: Sequence[str], may_be_missing: bool = False) -
 
 def hub_error(error: Exception, name: str) -> WhetstoneError:
     """The sentence for what the hub's library raised."""
-    from huggingface_hub import constants, errors
+    from huggingface_hub import errors
 
     if isinstance(error, errors.HFValidationError):
         return DataError(f"There is no file or folder {name}, and on the hub a data set is named owner/name")
@@ -109,14 +110,9 @@ def hub_error(error: Exception, name: str) -> WhetstoneError:
             f"There is no file or folder {name}, nor a data set of that name on the hub; or it is private and HF_TOKEN "
             "is not set"
         )
-    if (
-        isinstance(error, errors.HfHubHTTPError)
-        and error.response is not None
-        and error.response.status_code in (401, 403)
-    ):
+    if hub_refused(error):
         return LoginError(f"{name}: the hub refused the login; set HF_TOKEN to a token that may write there")
-    lines = str(error).strip().splitlines()
-    reason = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else lines[0] if lines else type(error).__name__
     return DataError(
-        f"{name} is not on this machine, and the Hugging Face hub cannot be reached ({reason}); check the connection"
+        f"{name} is not on this machine, and the Hugging Face hub cannot be reached ({hub_reason(error)}); check the "
+        "connection"
     )

@@ -25,7 +25,7 @@ def hub_folder(name: str, revision: str, files: Sequence[str], *, asked: str, in
         MissingPackageError: huggingface-hub is not installed.
     """
     try:
-        from huggingface_hub import constants, errors, snapshot_download
+        from huggingface_hub import errors, snapshot_download
     except ImportError:
         raise MissingPackageError("huggingface-hub", asked, "pip install huggingface-hub") from None
 
@@ -46,8 +46,27 @@ def hub_folder(name: str, revision: str, files: Sequence[str], *, asked: str, in
             f"{asked}: the hub has no such model, or it is private and HF_TOKEN is not set"
         ) from None
     except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, errors.HfHubHTTPError, OSError) as error:
-        reason = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else str(error).strip().splitlines()[0]
+        reason = hub_reason(error)
         raise ModelConnectionError(
             f"{asked}: {name} is not in the hub's cache, and the hub cannot be reached ({reason}); download it where "
             f"there is a network, or {instead}"
         ) from error
+
+
+def hub_refused(error: Exception) -> bool:
+    """Whether the hub refused the login."""
+    from huggingface_hub import errors
+
+    return (
+        isinstance(error, errors.HfHubHTTPError)
+        and error.response is not None
+        and error.response.status_code in (401, 403)
+    )
+
+
+def hub_reason(error: Exception) -> str:
+    """Why the hub could not be reached, in one line."""
+    from huggingface_hub import constants
+
+    lines = str(error).strip().splitlines()
+    return "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else lines[0] if lines else type(error).__name__

@@ -86,11 +86,6 @@ class Encoder:
         before = (text_of(message) for message in example.messages[:-1])
         return Texts("\n\n".join(text for text in before if text), text_of(example.messages[-1]))
 
-    def prompt_length(self, example: Example) -> int:
-        """Tokens that the model reads of an example, whatever the limit."""
-        texts = self.plainly(example)
-        return len((self._texts([texts])[0] if texts is not None else self._talk(_talk_of(example))).ids)
-
     def shown(self, example: Example) -> RenderedChat:
         """An example as text, tokens and mask."""
         texts = self.plainly(example)

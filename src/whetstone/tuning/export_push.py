@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from whetstone.errors import LoginError, ModelConnectionError, UsageError, WhetstoneError
+from whetstone.tokens.hub import hub_reason, hub_refused
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 
@@ -51,14 +52,9 @@ def push(folder: Path, name: str, *, private: bool = True) -> str:
 
 
 def _sentence(error: Exception, folder: Path, name: str) -> WhetstoneError:
-    from huggingface_hub import constants, errors
+    from huggingface_hub import errors
 
     kept = f"{folder} is complete, so push it again later"
-    refused = isinstance(error, errors.HfHubHTTPError) and error.response is not None
-    if isinstance(error, errors.LocalTokenNotFoundError) or (
-        refused and getattr(error, "response").status_code in (401, 403)  # noqa: B009 - narrowed above
-    ):
+    if isinstance(error, errors.LocalTokenNotFoundError) or hub_refused(error):
         return LoginError(f"{name}: the hub refused the login; set HF_TOKEN to a token that may write there; {kept}")
-    lines = str(error).strip().splitlines()
-    reason = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else lines[0] if lines else type(error).__name__
-    return ModelConnectionError(f"{name} was not uploaded ({reason}); {kept}")
+    return ModelConnectionError(f"{name} was not uploaded ({hub_reason(error)}); {kept}")

@@ -15,7 +15,7 @@ from whetstone.tokens.sources import load_tokenizer
 from whetstone.tuning.export_adapter import Lora
 from whetstone.tuning.export_merge import MergedWeights
 from whetstone.tuning.export_source import ExportSource
-from whetstone.tuning.gguf_architecture import architecture_of, settings_of
+from whetstone.tuning.gguf_architecture import Architecture, architecture_of, settings_of
 from whetstone.tuning.gguf_precision import Precision, encode, kind_of
 from whetstone.tuning.gguf_vocabulary import Entry, copied_settings, made_settings
 from whetstone.tuning.gguf_weights import GgufWeight, lora_weights, model_weights, rope_factors
@@ -57,10 +57,7 @@ def write_model(
         MissingPackageError: the package gguf is needed.
         OSError: the disk is full.
     """
-    require_gguf()
-    with quiet():
-        config = load_config(source.folder)
-    architecture = architecture_of(config)
+    config, architecture = _described(source)
     merged = MergedWeights(source.folder, lora)
     rows = merged.stored["model.embed_tokens.weight"].shape[0] if "model.embed_tokens.weight" in merged.stored else 0
     if not rows:
@@ -86,10 +83,7 @@ def write_lora(source: ExportSource, lora: Lora, path: Path, precision: Precisio
     """
     from gguf import GGUFValueType as Kind
 
-    require_gguf()
-    with quiet():
-        config = load_config(source.folder)
-    architecture = architecture_of(config)
+    config, architecture = _described(source)
     MergedWeights(source.folder, lora)  # says where the adapter does not fit
     settings: list[Entry] = [
         ("general.type", "adapter", Kind.STRING, None),
@@ -98,6 +92,14 @@ def write_lora(source: ExportSource, lora: Lora, path: Path, precision: Precisio
         ("adapter.lora.alpha", lora.alpha, Kind.FLOAT32, None),
     ]
     _write(path, architecture.name, settings, list(lora_weights(lora, architecture, config)), precision, None)
+
+
+def _described(source: ExportSource) -> tuple[Any, Architecture]:
+    """The base's configuration, and how GGUF has such a model."""
+    require_gguf()
+    with quiet():
+        config = load_config(source.folder)
+    return config, architecture_of(config)
 
 
 def _name(source: ExportSource, architecture: str, settings: Sequence[Entry]) -> str:
