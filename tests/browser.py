@@ -184,3 +184,39 @@ _CONTRAST = """selector => {
     return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
   }));
 }"""
+
+
+class WorkbenchTab(Chat):
+    """Another tab of the workbench in one browser tab.
+
+    Attributes:
+        name: what is written on it.
+        prefix: what the ids of its parts begin with.
+    """
+
+    name, prefix = "", ""
+
+    def ready(self) -> None:
+        super().ready()
+        self.view(self.name)
+
+    def one(self, name: str) -> Locator:
+        """A part of the tab."""
+        return self.page.locator(f"#{self.prefix}-{name}")
+
+    def view(self, name: str) -> None:
+        """Open one of its views."""
+        self.page.get_by_role("tab", name=name, exact=True).click()
+
+    def overflow(self) -> int:
+        """By how many pixels the page is wider than the window."""
+        wider: int = self.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        return wider
+
+    def close(self) -> None:
+        """Close it, after it has run no script of a text's, complained of nothing, and asked for nothing elsewhere."""
+        hacked = self.page.evaluate("window.hacked")
+        super().close()
+        assert hacked is None
+        assert self.elsewhere == []
+        assert self.complaints == []

@@ -13,10 +13,10 @@ pytest.importorskip("gradio", reason="needs the extra `serve`")
 pytest.importorskip("playwright", reason="needs playwright")
 pytest.importorskip("trl", reason="needs the extra `tune`")
 
-from playwright.sync_api import BrowserContext, Locator, expect
+from playwright.sync_api import BrowserContext, expect
 
 import tiny_hf
-from browser import Chat, browsing, chromium, serving
+from browser import WorkbenchTab, browsing, chromium, serving
 
 pytestmark = pytest.mark.skipif(chromium() is None, reason="needs chromium")
 
@@ -52,33 +52,17 @@ def shop(tmp_path: Path) -> Path:
     return tmp_path / "shop.csv"
 
 
-class Tab(Chat):
+class Tab(WorkbenchTab):
     """One of the two tabs in one browser tab."""
-
-    name, prefix = "", ""
 
     def ready(self) -> None:
         super().ready()
-        self.page.get_by_role("tab", name=self.name, exact=True).click()
         expect(self.one("live").locator("*").first).to_be_attached()  # the last thing that the tab asks for at first
-
-    def one(self, name: str) -> Locator:
-        return self.page.locator(f"#{self.prefix}-{name}")
 
     def upload(self, file: Path) -> None:
         """Choose a file, and wait for its columns."""
         self.one("file").set_input_files(file)
         expect(self.one("columns").get_by_role("radio", name="price is the answer")).to_be_checked()
-
-    def overflow(self) -> int:
-        wider: int = self.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-        return wider
-
-    def close(self) -> None:
-        assert self.page.evaluate("window.hacked") is None
-        assert self.complaints == []
-        assert self.elsewhere == []
-        super().close()
 
 
 class Compare(Tab):

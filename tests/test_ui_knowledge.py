@@ -19,7 +19,7 @@ pytest.importorskip("playwright", reason="needs playwright")
 
 from playwright.sync_api import BrowserContext, Locator, expect
 
-from browser import WHET, Chat, browsing, chromium, serving
+from browser import WHET, WorkbenchTab, browsing, chromium, serving
 from kb_small import HANDBOOK, synced, write
 from whetstone.models.pool import ModelPool
 from whetstone.retrieval import library
@@ -314,8 +314,10 @@ def browser() -> Iterator[BrowserContext]:
         yield opened
 
 
-class Knowledge(Chat):
+class Knowledge(WorkbenchTab):
     """The Knowledge tab in one browser tab, opened with a query in its address."""
+
+    name, prefix = "Knowledge", "wh-kb"
 
     def __init__(self, browser: BrowserContext, url: str, query: str = "", **more: Any) -> None:
         self.query = query
@@ -331,14 +333,8 @@ class Knowledge(Chat):
 
     def ready(self) -> None:
         """Open the tab, and wait until it has answered."""
-        self.page.get_by_role("tab", name="Knowledge", exact=True).click()
+        self.view(self.name)
         expect(self.one("facts").locator("p").first).to_be_visible()
-
-    def one(self, name: str) -> Locator:
-        return self.page.locator(f"#wh-kb-{name}")
-
-    def view(self, name: str) -> None:
-        self.page.get_by_role("tab", name=name, exact=True).click()
 
     def question(self, text: str) -> Locator:
         """Ask with the keyboard, and wait for the end of the answer."""
@@ -348,17 +344,6 @@ class Knowledge(Chat):
         expect(self.one("exchanges").locator("article")).to_have_count(before + 1)
         expect(self.one("ask-stop")).to_be_hidden()
         return self.one("exchanges").locator("article").last
-
-    def overflow(self) -> int:
-        wider: int = self.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-        return wider
-
-    def close(self) -> None:
-        hacked = self.page.evaluate("window.hacked")
-        super().close()
-        assert hacked is None
-        assert self.elsewhere == []
-        assert self.complaints == []
 
 
 @pytest.fixture

@@ -15,10 +15,10 @@ import pytest
 pytest.importorskip("gradio", reason="needs the extra `serve`")
 pytest.importorskip("playwright", reason="needs playwright")
 
-from playwright.sync_api import BrowserContext, Locator, expect
+from playwright.sync_api import BrowserContext, expect
 
 import tiny_hf
-from browser import Chat, browsing, chromium, serving
+from browser import WorkbenchTab, browsing, chromium, serving
 from whetstone.models.pool import ModelPool
 from whetstone.ui.price_tab import PriceServer
 
@@ -115,29 +115,14 @@ def browser() -> Iterator[BrowserContext]:
         yield context
 
 
-class Price(Chat):
+class Price(WorkbenchTab):
     """The Price tab in one browser tab."""
+
+    name, prefix = "Price", "wh-pr"
 
     def ready(self) -> None:
         super().ready()
-        self.page.get_by_role("tab", name="Price", exact=True).click()
         expect(self.one("text")).to_be_visible()
-
-    def one(self, name: str) -> Locator:
-        return self.page.locator(f"#wh-pr-{name}")
-
-    def view(self, name: str) -> None:
-        self.page.get_by_role("tab", name=name, exact=True).click()
-
-    def overflow(self) -> int:
-        wider: int = self.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-        return wider
-
-    def close(self) -> None:
-        assert self.page.evaluate("window.hacked") is None
-        assert self.complaints == []
-        assert self.elsewhere == []
-        super().close()
 
 
 @needs_browser

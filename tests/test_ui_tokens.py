@@ -16,7 +16,7 @@ pytest.importorskip("playwright", reason="needs playwright")
 
 from playwright.sync_api import BrowserContext, Locator, expect
 
-from browser import Chat, browsing, chromium, serving
+from browser import Chat, WorkbenchTab, browsing, chromium, serving
 from tiny_tokenizer import CHATML, tokenizer_folder
 from whetstone.chat.session import ChatSession
 from whetstone.chat.store import ConversationStore
@@ -160,39 +160,24 @@ def browser() -> Iterator[BrowserContext]:
         yield opened
 
 
-class Tokens(Chat):
+class Tokens(WorkbenchTab):
     """The Tokens tab in one browser tab."""
+
+    name, prefix = "Tokens", "wh-tk"
 
     def ready(self) -> None:
         """Open the tab, and wait until it has answered."""
-        self.page.get_by_role("tab", name="Tokens", exact=True).click()
+        self.view(self.name)
         expect(self.one("facts-out").locator("table").first).to_be_visible()
-
-    def one(self, name: str) -> Locator:
-        return self.page.locator(f"#wh-tk-{name}")
 
     def choose(self, *names: str) -> None:
         """Choose these tokenizers and no other."""
         for chip in self.page.locator("#wh-tk-tokenizers input[type=checkbox]").all():
             chip.set_checked(chip.get_attribute("value") in names)
 
-    def view(self, name: str) -> None:
-        self.page.get_by_role("tab", name=name, exact=True).click()
-
     def count(self, name: str) -> Locator:
         """How many tokens the text has."""
         return self.one("text-out").locator(f"tr[data-name='{name}'] .wh-tk-count")
-
-    def overflow(self) -> int:
-        wider: int = self.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-        return wider
-
-    def close(self) -> None:
-        hacked = self.page.evaluate("window.hacked")
-        super().close()
-        assert hacked is None
-        assert self.elsewhere == []
-        assert self.complaints == []
 
 
 @pytest.fixture

@@ -1,9 +1,7 @@
 // The Compare tab in the browser; see compare_tab.py for the server's side, and lab_page.js for what is not said here.
 
-const { one, ask, open, onOpen, sendFile, chosen, enter, addChip } = laboratory('wh-cm', 'compare');
+const { one, ask, open, onOpen, chosen, enter, addChip, sources, work, showButtons } = laboratory('wh-cm', 'compare');
 let techniques = {};
-let current = ''; // the comparison that is shown
-let followed = null; // the newest loop that looks at it
 
 // The problem.
 
@@ -19,30 +17,7 @@ async function source() {
   one('id').innerHTML = found.options || '';
   one('group').innerHTML = found.groups || found.options || '';
 }
-function choose(place, words) {
-  one('own').hidden = false;
-  one('own').value = place;
-  one('own').textContent = words;
-  one('source').value = place;
-  return source();
-}
-one('source').addEventListener('change', source);
-one('file').addEventListener('change', async () => {
-  const [file] = one('file').files;
-  one('file').value = '';
-  if (!file) return;
-  const note = (words) => (one('columns').innerHTML = `<p class="wh-note" role="status">${words}</p>`);
-  note('Uploading …');
-  const found = await sendFile(file, (percent) => note(`Uploading: ${percent} %`));
-  if (found.error) return show(one('columns'), '', found.error);
-  await choose(found.source, found.name);
-});
-function path() {
-  const place = one('path').value.trim();
-  if (place) choose(place, place);
-}
-one('path-open')?.addEventListener('click', path);
-enter('path', path);
+const choose = sources(source);
 
 const problem = () => ({
   text: chosen('.wh-cm-text'),
@@ -145,35 +120,10 @@ function showComparison(found) {
     one('links').innerHTML = found.links || '';
     one('links').dataset.links = found.links || '';
   }
-  const held = document.activeElement;
-  one('stop').hidden = found.done !== false;
-  one('stop').disabled = Boolean(found.stopping);
-  one('stop').textContent = found.stopping ? 'Stopping after the answer it is at …' : 'Stop';
-  one('resume').hidden = found.done === false || found.complete !== false;
-  if (held === one('stop') && one('stop').hidden && !one('resume').hidden) one('resume').focus();
+  showButtons(found, found.done !== false && found.complete === false, 'answer');
   show(one('live'), found.html, found.error);
 }
-async function follow(id) {
-  const mine = (followed = Symbol());
-  current = id;
-  for (;;) {
-    const found = await ask('watch', { id });
-    if (followed !== mine) return;
-    showComparison(found);
-    if (found.done !== false) return;
-    await pause(POLL);
-  }
-}
-one('stop').addEventListener('click', async () => {
-  one('stop').disabled = true;
-  const found = await ask('stop', { id: current });
-  if (found.error) one('live').prepend(sentence(found.error));
-});
-one('resume').addEventListener('click', async () => {
-  const found = await ask('resume', { id: current });
-  if (found.error) return one('live').prepend(sentence(found.error));
-  follow(found.id);
-});
+const { follow } = work('id', showComparison);
 
 // Those of before.
 

@@ -115,7 +115,74 @@ function laboratory(prefix, name) {
     label.lastChild.textContent = words;
     group.insertBefore(label, group.querySelector('.wh-lab-more'));
   }
-  return { one, ask, open, onOpen: (told) => opened.push(told), sendFile, chosen, enter, addChip };
+  // Where rows come from: the list, a file of one's own, or a path. `source` looks at what is chosen; the answer chooses.
+  function sources(source) {
+    function choose(place, words) {
+      one('own').hidden = false;
+      one('own').value = place;
+      one('own').textContent = words;
+      one('source').value = place;
+      return source();
+    }
+    one('source').addEventListener('change', source);
+    one('file').addEventListener('change', async () => {
+      const [file] = one('file').files;
+      one('file').value = '';
+      if (!file) return;
+      const note = (words) => (one('columns').innerHTML = `<p class="wh-note" role="status">${words}</p>`);
+      note('Uploading …');
+      const found = await sendFile(file, (percent) => note(`Uploading: ${percent} %`));
+      if (found.error) return show(one('columns'), '', found.error);
+      await choose(found.source, found.name);
+    });
+    function path() {
+      const place = one('path').value.trim();
+      if (place) choose(place, place);
+    }
+    one('path-open')?.addEventListener('click', path);
+    enter('path', path);
+    return choose;
+  }
+
+  // Work on the server, that the server knows by `key`: looked at until it is done, stopped, and gone on with. Of several
+  // that are followed, the newest is shown. `another` is told before one is shown that was not.
+  function work(key, shown, another = () => {}) {
+    const at = { current: '', follow };
+    let followed = null;
+    async function follow(name) {
+      const mine = (followed = Symbol());
+      if (name !== at.current) another();
+      at.current = name;
+      for (;;) {
+        const found = await ask('watch', { [key]: name });
+        if (followed !== mine) return;
+        shown(found);
+        if (found.done !== false) return;
+        await pause(POLL);
+      }
+    }
+    one('stop').addEventListener('click', async () => {
+      one('stop').disabled = true;
+      const found = await ask('stop', { [key]: at.current });
+      if (found.error) one('live').prepend(sentence(found.error));
+    });
+    one('resume').addEventListener('click', async () => {
+      const found = await ask('resume', { [key]: at.current });
+      if (found.error) return one('live').prepend(sentence(found.error));
+      follow(found[key]);
+    });
+    return at;
+  }
+  function showButtons(found, resumable, what) {
+    const held = document.activeElement;
+    one('stop').hidden = found.done !== false;
+    one('stop').disabled = Boolean(found.stopping);
+    one('stop').textContent = found.stopping ? `Stopping after the ${what} it is at …` : 'Stop';
+    one('resume').hidden = !resumable;
+    if (held === one('stop') && one('stop').hidden && !one('resume').hidden) one('resume').focus();
+  }
+  const onOpen = (told) => opened.push(told);
+  return { one, ask, open, onOpen, chosen, enter, addChip, sources, work, showButtons };
 }
 
 // Begins when the tab is looked at for the first time: Gradio builds all tabs at once.

@@ -1,8 +1,6 @@
 // The Tune tab in the browser; see tune_tab.py for the server's side, and lab_page.js for what is not said here.
 
-const { one, ask, open, onOpen, sendFile, chosen, enter } = laboratory('wh-tu', 'tune');
-let current = ''; // the run that is shown
-let followed = null; // the newest loop that looks at it
+const { one, ask, open, onOpen, chosen, sources, work, showButtons } = laboratory('wh-tu', 'tune');
 
 // Data.
 
@@ -14,30 +12,7 @@ async function source() {
   const found = await ask('columns', { source: place });
   if (columnsOf === place) show(one('columns'), found.html, found.error);
 }
-function choose(place, words) {
-  one('own').hidden = false;
-  one('own').value = place;
-  one('own').textContent = words;
-  one('source').value = place;
-  return source();
-}
-one('source').addEventListener('change', source);
-one('file').addEventListener('change', async () => {
-  const [file] = one('file').files;
-  one('file').value = '';
-  if (!file) return;
-  const note = (words) => (one('columns').innerHTML = `<p class="wh-note" role="status">${words}</p>`);
-  note('Uploading …');
-  const found = await sendFile(file, (percent) => note(`Uploading: ${percent} %`));
-  if (found.error) return show(one('columns'), '', found.error);
-  await choose(found.source, found.name);
-});
-function path() {
-  const place = one('path').value.trim();
-  if (place) choose(place, place);
-}
-one('path-open')?.addEventListener('click', path);
-enter('path', path);
+sources(source);
 
 // Plan and start.
 
@@ -67,7 +42,7 @@ one('start').addEventListener('click', async () => {
   if (found.error) return void one('start-out').replaceChildren(sentence(found.error));
   one('overwrite').checked = false;
   open('run', true);
-  follow(found.run);
+  run.follow(found.run);
 });
 
 // The run.
@@ -84,37 +59,11 @@ function draw(place, html, error) {
 }
 function showRun(found) {
   draw(one('what'), found.what || '');
-  const held = document.activeElement;
-  one('stop').hidden = found.done !== false;
-  one('stop').disabled = Boolean(found.stopping);
-  one('stop').textContent = found.stopping ? 'Stopping after the step it is at …' : 'Stop';
-  one('resume').hidden = !found.resumable;
-  if (held === one('stop') && one('stop').hidden && !one('resume').hidden) one('resume').focus();
+  showButtons(found, found.resumable, 'step');
   draw(one('live'), found.html || '', found.error);
   draw(one('revisions'), found.revisions || '');
 }
-async function follow(run) {
-  const mine = (followed = Symbol());
-  if (run !== current) one('out').replaceChildren();
-  current = run;
-  for (;;) {
-    const found = await ask('watch', { run });
-    if (followed !== mine) return;
-    showRun(found);
-    if (found.done !== false) return;
-    await pause(POLL);
-  }
-}
-one('stop').addEventListener('click', async () => {
-  one('stop').disabled = true;
-  const found = await ask('stop', { run: current });
-  if (found.error) one('live').prepend(sentence(found.error));
-});
-one('resume').addEventListener('click', async () => {
-  const found = await ask('resume', { run: current });
-  if (found.error) return one('live').prepend(sentence(found.error));
-  follow(found.run);
-});
+const run = work('run', showRun, () => one('out').replaceChildren());
 
 // Its revisions.
 
@@ -122,15 +71,15 @@ one('revisions').addEventListener('click', async (event) => {
   const steps = [...one('revisions').querySelectorAll('input:checked')].map((box) => box.value);
   const chat = event.target.closest('[data-chat]');
   if (chat) {
-    const found = await ask('chat', { run: current, step: chat.dataset.chat });
+    const found = await ask('chat', { run: run.current, step: chat.dataset.chat });
     if (found.error) return show(one('out'), '', found.error);
     location.assign(found.link);
   } else if (event.target.closest('[data-beside]')) {
-    const found = await ask('beside', { run: current, steps });
+    const found = await ask('beside', { run: run.current, steps });
     show(one('out'), found.html, found.error);
     one('out').scrollIntoView({ block: 'nearest' });
   } else if (event.target.closest('[data-arms]')) {
-    const found = await ask('arms', { run: current, steps });
+    const found = await ask('arms', { run: run.current, steps });
     if (found.error) return show(one('out'), '', found.error);
     window.whetstoneCompare = found;
     [...document.querySelectorAll('button[role=tab]')].find((tab) => tab.textContent.trim() === 'Compare')?.click();
@@ -149,7 +98,7 @@ one('list').addEventListener('click', (event) => {
   const link = event.target.closest('[data-open]');
   if (!link) return;
   open('run', true);
-  follow(link.dataset.open);
+  run.follow(link.dataset.open);
 });
 
 whenSeen(async () => {
@@ -157,6 +106,6 @@ whenSeen(async () => {
   const running = await ask('open');
   if (running.run) {
     open('run');
-    follow(running.run);
+    run.follow(running.run);
   } else one('live').innerHTML = '<p class="wh-note">No run is at work. Set one up, or open one of the list.</p>';
 });
