@@ -18,6 +18,7 @@ from whetstone.errors import BadReplyError, ContextTooLongError, RequestRefusedE
 from whetstone.models.base import ReplyStream
 from whetstone.models.scripted_plan import FAULTS, Fault, Planned, as_plan
 from whetstone.models.scripted_tokens import END, START, WordTokenizer, pieces
+from whetstone.models.tool_form import in_tool_form
 from whetstone.storage.files import storage_error
 from whetstone.types import Chunk, Message, ModelIdentity, Options, ToolCall, Usage, text_of, user
 from whetstone.types.chat import FinishReason
@@ -100,7 +101,7 @@ class ScriptedModel:
 
     def stream(self, messages: Sequence[Message], options: Options = Options()) -> ReplyStream:  # noqa: B008
         """The planned reply; see `ChatModel`."""
-        return self._streamed(tuple(messages), options, self.count_tokens(messages))
+        return self._streamed(tuple(messages), options, self.count_tokens(messages, options))
 
     def complete(self, prompt: str | Sequence[int], options: Options = Options()) -> ReplyStream:  # noqa: B008
         """What is planned for a conversation that holds the prompt as its only message; see `CompletionModel`."""
@@ -109,7 +110,11 @@ class ScriptedModel:
         return self._streamed((user(text),), options, tokens)
 
     def render(self, messages: Sequence[Message], options: Options = Options()) -> str:  # noqa: B008
-        """The messages in ChatML, up to where the reply begins. A mark that a message spells shows as itself."""
+        """The messages in ChatML, up to where the reply begins. A mark that a message spells shows as itself.
+
+        Tools are shown as they are told to models whose template has no place for them, see `tool_form`.
+        """
+        messages = _with_tools(messages, options)
         turns = [f"{START}{message['role']}\n{text_of(message)}" for message in messages]
         if not _continued(messages):
             turns.append(f"{START}assistant\n")
@@ -125,6 +130,7 @@ class ScriptedModel:
 
     def count_tokens(self, messages: Sequence[Message], options: Options = Options()) -> int:  # noqa: B008
         """Tokens of what `render` shows, where a mark that a message spells is a word; see `ContextModel`."""
+        messages = _with_tools(messages, options)
         # By parts: a mark opens each message, and a mark and a line break end it.
         said = sum(1 + len(self.encode(f"{message['role']}\n{text_of(message)}")) for message in messages)
         between = 2 * (len(messages) - 1 if _continued(messages) else len(messages))
@@ -254,6 +260,10 @@ def last_user_message(messages: Sequence[Message]) -> str:
 def conversation_key(messages: Sequence[Message]) -> str:
     """What tells one conversation from another: hex sha256 of its messages."""
     return hashlib.sha256(json.dumps(list(messages), sort_keys=True).encode()).hexdigest()
+
+
+def _with_tools(messages: Sequence[Message], options: Options) -> Sequence[Message]:
+    return in_tool_form(messages, options)[0] if options.tools else messages
 
 
 def _continued(messages: Sequence[Message]) -> bool:
