@@ -21,7 +21,7 @@ def compare(
         str,
         typer.Argument(
             help="CSV, TSV, JSON, JSONL or Parquet file, a Hugging Face dataset (folder or id), or a packaged "
-            "catalogue: diamonds."
+            "catalogue: diamonds. Or a task card (see `whet task list`): summarize, translate, code."
         ),
     ] = "diamonds",
     technique: Annotated[
@@ -30,9 +30,9 @@ def compare(
             "--technique",
             "-t",
             help="A technique; repeat for several. constant[:mean|median|mode], linear, "
-            "tfidf, knn[:K], lightgbm[:embeddings], ask, few-shot[:fixed|random|nearest[:K]], retrieved:KB[:K] "
-            "(passages of a knowledge base), guesses:FILE. Numbers, read off a local model's probabilities: "
-            "price[:auto|generate|course|top_k|mode|median|mean|log_mean][:nearest:K][:chat], "
+            "tfidf, knn[:K], lightgbm[:embeddings], ask, few-shot[:fixed|random|balanced|nearest[:K]], "
+            "retrieved:KB[:K] (passages of a knowledge base), guesses:FILE. Numbers, read off a local model's "
+            "probabilities: price[:auto|generate|course|top_k|mode|median|mean|log_mean][:nearest:K][:chat], "
             "calibrated[:auto|mode|median|mean|log_mean][:nearest:K][:chat], hidden-ridge. "
             "tuned:RUN[@best|last|STEP|each][:median|mean|nearest:K|calibrated:median|...] asks a tuned model. "
             "ensemble:A+B+C puts others together. Default: all that suit the problem.",
@@ -45,6 +45,23 @@ def compare(
     question: Annotated[
         str | None, typer.Option(help="What the language model is asked about each item, instead of the default.")
     ] = None,
+    prompt: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Prompt of the library (see `whet prompts`) that ask, few-shot and retrieved ask with; repeat to "
+            "compare several: --prompt mine@1 --prompt mine@2."
+        ),
+    ] = None,
+    shots: Annotated[
+        str | None,
+        typer.Option(
+            help="Numbers of examples, 0,1,3,5: draw the curve of the score against them. Runs ask and "
+            "few-shot:METHOD:K, besides the techniques of -t."
+        ),
+    ] = None,
+    shot_method: Annotated[
+        str, typer.Option(help="How the examples of --shots are chosen: fixed, random, balanced or nearest.")
+    ] = "balanced",
     grid: Annotated[
         str | None,
         typer.Option(
@@ -143,47 +160,83 @@ def compare(
     """
     from rich.console import Console
 
+    from whetstone.cli.compare_card import card_source
     from whetstone.cli.report import write_reports
     from whetstone.cli.tester import TesterView, print_report
     from whetstone.datasets.build import build_problem
+    from whetstone.evaluation.techniques import build_technique
     from whetstone.workflows.compare import compare as run_comparison
+    from whetstone.workflows.shot_curve import read_shots, shot_arms
 
     # A report on standard output must be alone there.
     console = Console(stderr="-" in (json, csv))
-    built = build_problem(
-        source,
-        text=text or None,
-        target=target,
-        id=id_column,
-        fields=field or None,
-        group=group,
-        kind=kind,
-        metric=metric,
-        unit=unit,
-        minimum=minimum,
-        maximum=maximum,
-        encoding=encoding,
-        strict=strict,
-        test_size=_size(test_size),
-        validation_size=_size(validation_size),
-        train_size=_size(train_size),
-        test_all=test_all or train is not None,
-        train_source=train,
-        seed=seed,
+    numbers = None if shots is None else read_shots(shots)
+    about_data = {
+        "--text": text,
+        "--target": target,
+        "--id": id_column,
+        "--field": field,
+        "--group": group,
+        "--kind": kind,
+        "--unit": unit,
+        "--min": minimum,
+        "--max": maximum,
+        "--encoding": None if encoding == "utf-8" else encoding,
+        "--strict": strict,
+        "--rejects": rejects,
+        "--test-size": test_size,
+        "--validation-size": validation_size,
+        "--train-size": train_size,
+        "--test-all": test_all,
+        "--train": train,
+        "--question": question,
+        "--prompt": prompt,
+        "--grid": grid,
+    }
+    card = card_source(source, metric, about_data)
+    built = (
+        card.built
+        if card
+        else build_problem(
+            source,
+            text=text or None,
+            target=target,
+            id=id_column,
+            fields=field or None,
+            group=group,
+            kind=kind,
+            metric=metric,
+            unit=unit,
+            minimum=minimum,
+            maximum=maximum,
+            encoding=encoding,
+            strict=strict,
+            test_size=_size(test_size),
+            validation_size=_size(validation_size),
+            train_size=_size(train_size),
+            test_all=test_all or train is not None,
+            train_source=train,
+            seed=seed,
+        )
     )
     for note in [*built.notes, *_keep_rejects(built, source, rejects)]:
         console.print(note, style="dim", markup=False, highlight=False)
+    arms = technique or (["ask"] if card else None)
+    if numbers is not None:
+        arms = [*(technique or ()), *shot_arms(built.problem, numbers, shot_method)]
     try:
         with interrupts():
             report = run_comparison(
                 built.problem,
-                technique or None,
+                arms,
                 models=model or ["smollm2"],
                 question=question,
+                prompts=prompt or (),
                 grid=grid,
                 seed=seed,
                 watcher=TesterView(built.problem, console, verbose=not quiet),
                 retry_errors=retry_errors,
+                build=card.build if card else build_technique,
             )
     except KeyboardInterrupt:
         console.print("\nStopped. Every answer so far is kept: the same command goes on from here.", highlight=False)

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from whetstone.evaluation.metrics import METRICS
 from whetstone.evaluation.report import MIXED, Report
+from whetstone.evaluation.shots import ShotCurve, shot_columns, shot_curves
 from whetstone.evaluation.tables import (
     best_first,
     columns,
@@ -44,6 +45,8 @@ def print_report(report: Report, console: Console) -> None:
     _print_verdict(report, console)
     if report.verdict.ways:
         _print_ways(report, console)
+    for curve in shot_curves(report):
+        _print_curve(report, curve, console)
 
 
 def _print_tables(report: Report, console: Console) -> None:
@@ -131,6 +134,20 @@ def _print_ways(report: Report, console: Console) -> None:
     console.print(table)
     for way, needed in zip(shown[0][1], keeps_up, strict=True):
         console.print(_bullet("·", f"When facts change, {way}: {needed}", "dim"))
+
+
+def _print_curve(report: Report, curve: ShotCurve, console: Console) -> None:
+    """The score against the number of examples, with what these take."""
+    titled = shot_columns(report, curve)
+    table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0), show_edge=False)
+    for title, _ in titled:
+        table.add_column(Text(title), justify="right", overflow="fold")
+    for row in range(len(curve.points)):
+        chosen = curve.points[row].shots == curve.advised
+        table.add_row(*(Text(cells[row]) for _, cells in titled), style="bold green" if chosen else "")
+    console.print()
+    console.print(table)
+    console.print(Text.assemble((f"Examples ({curve.name})  ", "bold green"), (curve.sentence, "bold")))
 
 
 def _bullet(mark: str, sentence: str, style: str) -> Table:

@@ -19,10 +19,12 @@ from whetstone.evaluation.comparison import Pair
 from whetstone.evaluation.excerpt import head, visible
 from whetstone.evaluation.figures.parts import Figure
 from whetstone.evaluation.figures.runs import forest, price_against_metric
+from whetstone.evaluation.figures.shots import shot_figure
 from whetstone.evaluation.item_scores import item_score
 from whetstone.evaluation.metrics import METRICS
 from whetstone.evaluation.report import MIXED, Report, RunResult, split_sizes, versions
 from whetstone.evaluation.sections import build_section
+from whetstone.evaluation.shots import ShotCurve, shot_columns, shot_curves
 from whetstone.evaluation.tables import (
     NOTHING,
     best_first,
@@ -72,6 +74,7 @@ def render_html(report: Report) -> str:
     script = (_TEMPLATES / "report.js").read_text("utf-8")
     order = best_first(report)
     first, others = telling_pairs(report)
+    curves = shot_curves(report)
     reasons = list(report.verdict.reasons)
     return environment.get_template("report.html.j2").render(
         report=report,
@@ -82,7 +85,8 @@ def render_html(report: Report) -> str:
         notes=[note for note in report.notes if not note.startswith(MIXED)],
         columns=columns(report.problem),
         rows=[_run_row(report, result) for result in order],
-        overview=_overview(report, order),
+        overview=_overview(report, order, curves),
+        shots=[(curve.name, shot_columns(report, curve)) for curve in curves],
         ways=way_columns(report) if report.verdict.ways else [],
         pairs=[_pair_row(report, pair) for pair in first],
         other_pairs=[_pair_row(report, pair) for pair in others],
@@ -137,12 +141,13 @@ def _pair_row(report: Report, pair: Pair) -> dict[str, Any]:
     return {"pair": pair, "difference": difference, "interval": interval, "p": p}
 
 
-def _overview(report: Report, order: list[RunResult]) -> list[Figure]:
+def _overview(report: Report, order: list[RunResult], curves: list[ShotCurve]) -> list[Figure]:
     """The figures of all runs together."""
     if all(result.scores.metrics[report.problem.metric].value is None for result in order):
         return []
     prices = (price_against_metric(report, order, "seconds"), price_against_metric(report, order, "cost"))
-    return [forest(report, order), *(figure for figure in prices if figure is not None)]
+    shots = [shot_figure(report, curves)] if curves else []
+    return [forest(report, order), *shots, *(figure for figure in prices if figure is not None)]
 
 
 def _facts(report: Report) -> Iterator[tuple[str, str]]:
