@@ -31,6 +31,7 @@ from whetstone.types import Options
 
 OutputKind = Literal["text", "label", "entities", "code"]
 Beyond = Literal["refuse", "reduce", "concatenate", "merge", "vote"]
+ReplyLength = Literal["options", "words", "text"]
 
 NAMES = ("summarize", "dialogue", "essay", "translate", "rewrite", "answer", "classify", "entities", "code")
 _NEEDED: Mapping[Beyond, tuple[str, ...]] = {"reduce": ("part", "join")}
@@ -51,6 +52,10 @@ class CardFile(BaseModel):
             with the prompt part.md, and the summaries with join.md); "concatenate" (the answers to its parts are the
             answer); "merge" (entities of the parts together); "vote" (the label of most parts, by their length).
         part_tokens: most tokens of such a part, however much the context holds; 0 for as much as fits.
+        reply: how long a reply may get: as the options say; a few tokens for each of the input `words`; or a few tokens
+            for each of the main input's.
+        nothing: what a model is told to say of a text that does not hold what is wanted; "" where it is told nothing.
+            Parts of which it is said are passed over.
         metric: what the card's cases are scored by, by its name in comparisons.
         not_encoder_decoder: why encoder-decoder models (T5) cannot do it; "" where they can.
         known_failures: what goes wrong, for people who decide whether to trust it.
@@ -66,6 +71,8 @@ class CardFile(BaseModel):
     options: Options = Options()
     beyond: Beyond = "refuse"
     part_tokens: int = 0
+    reply: ReplyLength = "options"
+    nothing: str = ""
     metric: str
     not_encoder_decoder: str = ""
     known_failures: tuple[str, ...] = ()
@@ -78,6 +85,8 @@ class CardFile(BaseModel):
         types = {one.name: one.type for one in self.inputs}
         if types.get(self.main) != "text":
             raise ValueError(f"main names {self.main!r}, which is no input of type text")
+        if self.reply == "words" and types.get("words") != "number":
+            raise ValueError("a reply of so many words needs an input words of type number")
         for output, needed in (("label", "labels"), ("entities", "types")):
             if self.output == output and types.get(needed) != "list":
                 raise ValueError(f"an output of kind {output} needs an input {needed} of type list")
