@@ -45,7 +45,8 @@ class Metric:
         name: in tables, JSON and `Problem.metric`.
         title: in sentences.
         kinds: kinds of problem it is for.
-        better: "lower", "higher", or "zero": a property to know rather than a goal, which cannot decide a comparison.
+        better: "lower" or "higher"; or "zero", "one" (best near it) or "neither": a property to know rather than a
+            goal, which cannot decide a comparison.
         scale: "unit" (in the problem's unit), "share" (0 to 1, shown in percent), "plain", or "hundred" (0 to 100).
         features: answers -> (n, k); None where the metric is not defined. See `whetstone.evaluation.features`.
         form: what it makes of the features. "share": the mean of zeros and ones; "smooth": `function` of their means;
@@ -59,7 +60,7 @@ class Metric:
     name: str
     title: str
     kinds: tuple[TargetKind, ...]
-    better: Literal["lower", "higher", "zero"]
+    better: Literal["lower", "higher", "zero", "one", "neither"]
     scale: Literal["unit", "share", "plain", "hundred"]
     features: Callable[[Answers], Floats | None]
     form: Literal["share", "smooth", "rough", "median"]
@@ -72,6 +73,17 @@ class Metric:
     def higher_is_better(self) -> bool:
         """Whether a larger value is better."""
         return self.better == "higher"
+
+    @property
+    def decides(self) -> bool:
+        """Whether a comparison can be decided by it."""
+        return self.better in ("lower", "higher")
+
+    @property
+    def goal(self) -> str:
+        """Which values are good ones, for the head of a column."""
+        near = {"zero": "best near 0", "one": "best near 1", "neither": "tells, and does not judge"}
+        return near.get(self.better, f"{self.better} is better")
 
     def items(self, answers: Answers) -> NDArray[np.bool_]:
         """Which of the answers it is over, (n,)."""
@@ -139,9 +151,9 @@ _TABLE = (
            entities.precision, beside=_ENTITIES),
     Metric("entity_recall", "entity recall", _TEXT, "higher", "share", entities.counts, "smooth",
            entities.recall, beside=_ENTITIES),
-    Metric("length_ratio", "length ratio", _TEXT, "zero", "plain", overlap.lengths, "smooth",
+    Metric("length_ratio", "length ratio", _TEXT, "one", "plain", overlap.lengths, "smooth",
            f.mean, "readable", (0, _INFINITE), beside=_WORDING | _TRANSLATION),
-    Metric("copied", "copied text", _TEXT, "zero", "share", overlap.copied, "smooth", f.mean, "readable",
+    Metric("copied", "copied text", _TEXT, "neither", "share", overlap.copied, "smooth", f.mean, "readable",
            beside=_WORDING),
     Metric("parse_rate", "parse rate", ("number", "label", "text"), "higher", "share", f.readable, "share"),
 )
@@ -170,7 +182,7 @@ def deciding_metric(kind: TargetKind, name: str) -> Metric:
     known = {metric.name: metric for metric in metrics_for(kind)}
     if name not in known:
         raise unknown_name(f"metric for {kind} problems", name, known)
-    if known[name].better == "zero":
+    if not known[name].decides:
         instead = DEFAULT_METRIC[kind]
         raise UsageError(
             f"{name} cannot decide a comparison, because neither more nor less of it is better: take {instead}"

@@ -42,7 +42,7 @@ def _problem(any_source: bool) -> str:
     metrics = "".join(
         f'<option value="{metric.name}">{escape(metric.title)} ({", ".join(sorted(metric.kinds))})</option>'
         for metric in METRICS.values()
-        if metric.better != "zero"
+        if metric.decides
     )
     return (
         '<fieldset id="wh-cm-problem"><legend>1. The problem</legend><p class="wh-lab-options">'

@@ -33,6 +33,7 @@ class Examples:
 
     Attributes:
         name: "nearest:3".
+        count: how many are shown.
         looked_up: whether each case gets examples of its own, by what they say.
 
     Raises:
@@ -53,7 +54,8 @@ class Examples:
             )
         self.name = f"{method}:{count}"
         self.looked_up = method == "nearest"
-        self._method, self._count, self._seed = method, int(count), seed
+        self.count = int(count)
+        self._method, self._seed = method, seed
         self._embedder = CachedEmbedder(load_embedder()) if method == "nearest" else None
 
     @property
@@ -84,9 +86,9 @@ class Examples:
             )
         if self._embedder is not None:
             what = f"{technique}: reading training texts"
-            return NearestExamples(pool, self._count, self._embedder, lambda *done: progress(what, *done))
+            return NearestExamples(pool, self.count, self._embedder, lambda *done: progress(what, *done))
         if self._method == "random":
-            return RandomExamples(pool, self._count, self._seed)
+            return RandomExamples(pool, self.count, self._seed)
         if self._method == "balanced":
-            return BalancedExamples(pool, self._count, problem.kind, self._seed)
-        return FixedExamples(pool, self._count, problem.kind)
+            return BalancedExamples(pool, self.count, problem.kind, self._seed)
+        return FixedExamples(pool, self.count, problem.kind)
