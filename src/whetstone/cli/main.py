@@ -16,12 +16,14 @@ from whetstone.cli import (
     doctor,
     guess,
     kb,
+    mcp,
     models,
     price,
     prompts,
     report,
     runs,
     serve,
+    task,
     tokens,
     tune,
 )
@@ -46,11 +48,13 @@ app.add_typer(data.app, name="data")
 app.add_typer(kb.app, name="kb")
 app.add_typer(tune.app, name="tune")
 app.add_typer(prompts.app, name="prompts")
+app.add_typer(task.app, name="task")
 app.command("compare")(compare.compare)
 app.command("price")(price.price)
 app.command("guess")(guess.guess)
 app.command("runs")(runs.runs)
 app.command("serve")(serve.serve)
+app.command("mcp")(mcp.mcp)
 app.command("report")(report.report)
 app.command("diff")(diff.diff)
 app.command("models")(models.models)

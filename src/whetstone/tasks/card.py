@@ -152,6 +152,22 @@ class Card:
             "additionalProperties": False,
         }
 
+    def to_json(self) -> dict[str, Any]:
+        """What it is, for programs: JSON-ready values."""
+        return {
+            "name": self.name,
+            "title": self.title,
+            "description": self.file.description,
+            "main": self.file.main,
+            "inputs": self.json_schema(),
+            "output": self.output,
+            "metric": self.file.metric,
+            "beyond": self.file.beyond,
+            "families": list(self.families),
+            "not_encoder_decoder": self.file.not_encoder_decoder,
+            "known_failures": list(self.file.known_failures),
+        }
+
     @cached_property
     def _prompts(self) -> dict[str, Template]:
         """Every prompt, by its file's name without .md."""
