@@ -90,7 +90,7 @@ def serve(
         limits = dataclasses.replace(limits, concurrent=max_requests)
     if max_body_mb is not None:
         limits = dataclasses.replace(limits, body_bytes=int(max_body_mb * 1e6))
-    token = _token(token_file)
+    token = read_token(token_file)
     pool = ModelPool(with_knowledge(offered(model or []), _knowledge(kb, token)), any_spec=any_model)
     app = create_app(pool, token=token, limits=limits, allowed_origins=allow_origin or ())
     listener = bind(app, host, port)  # before anything large is loaded
@@ -126,7 +126,7 @@ def _announce(url: str, pool: ModelPool, workbench: bool) -> None:
     sys.stdout.flush()
 
 
-def _token(file: Path | None) -> str | None:
+def read_token(file: Path | None) -> str | None:
     """The token that every request must bring, None for none."""
     if file is None:
         return os.environ.get(TOKEN_VARIABLE) or None
