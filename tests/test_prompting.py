@@ -15,6 +15,7 @@ from whetstone.prompting.few_shot import (
     FixedExamples,
     NearestExamples,
     RandomExamples,
+    SharedExamples,
 )
 from whetstone.prompting.template import Template, load_template
 from whetstone.types import Case, assistant, system, user
@@ -172,6 +173,15 @@ def test_balanced_examples_of_numbers_come_one_from_every_band() -> None:
         assert sorted(float(case.expected) // 20 for case in chosen) == [0, 1, 2]
 
 
+def test_shared_examples_are_one_balanced_set_for_every_case() -> None:
+    pool = [Case(f"c{index}", f"text {index}", "ab"[index % 2]) for index in range(40)]
+    asked = [Case(f"q{index}", "x", "a") for index in range(8)]
+    chosen = SharedExamples(pool, 4, "label", seed=1).choose(asked)
+    assert all(found == chosen[0] for found in chosen)
+    assert sorted(str(case.expected) for case in chosen[0]) == ["a", "a", "b", "b"]
+    assert SharedExamples(pool, 4, "label", seed=2).choose(asked) != chosen
+
+
 def test_balanced_examples_depend_on_the_seed_and_the_case_alone() -> None:
     pool = [Case(f"c{index}", f"text {index}", "ab"[index % 2]) for index in range(40)]
     asked = [Case(f"q{index}", "x", "a") for index in range(8)]
@@ -181,7 +191,7 @@ def test_balanced_examples_depend_on_the_seed_and_the_case_alone() -> None:
     assert BalancedExamples(pool, 3, "label", seed=2).choose(asked) != chooser.choose(asked)
 
 
-@pytest.mark.parametrize("method", ["fixed", "random", "balanced", "nearest"])
+@pytest.mark.parametrize("method", ["fixed", "random", "balanced", "shared", "nearest"])
 @pytest.mark.parametrize("count", [1, 4, 50])
 def test_a_case_is_never_its_own_example(method: str, count: int) -> None:
     pool = cases(8)
@@ -189,6 +199,7 @@ def test_a_case_is_never_its_own_example(method: str, count: int) -> None:
         "fixed": FixedExamples(pool, count, "number"),
         "random": RandomExamples(pool, count, seed=0),
         "balanced": BalancedExamples(pool, count, "number", seed=0),
+        "shared": SharedExamples(pool, count, "number", seed=0),
         "nearest": NearestExamples(pool, count, load_embedder()),
     }
     for case, chosen in zip(pool, choosers[method].choose(pool), strict=True):

@@ -170,10 +170,10 @@ def test_the_command_draws_the_curve(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.chdir(tmp_path)
     rows = [{"text": f"thing number {i}", "topic": LABELS[i % 2]} for i in range(60)]
     (tmp_path / "things.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    arguments = ["compare", "things.jsonl", "--text", "text", "--target", "topic", "-m", "scripted:echo", "--shots", "0,2", "-q",
-                 "--shot-method", "fixed", "--html", "out.html"]  # fmt: skip
+    arguments = ["things.jsonl", "--text", "text", "--target", "topic", "-m", "scripted:echo", "-q", "--shots", "0,2"]
+    arguments = ["compare", *arguments, "--shot-method", "fixed", "--html", "out.html"]
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 0, (done.output, done.exception)
-    assert "tokens per prompt" in " ".join(done.stdout.split())
+    assert "tokens of every prompt" in " ".join(done.stdout.split())
     assert "Examples (scripted:echo, fixed)" in done.stdout
     assert "Examples in the prompt" in (tmp_path / "out.html").read_text()

@@ -265,6 +265,16 @@ def test_building_a_technique_loads_no_model() -> None:
         build_technique(spec, TechniqueContext(seed=1, load_model=load)).fit(problem())
 
 
+def test_a_draw_of_examples_can_be_named() -> None:
+    seventh = build_technique("few-shot:shared:2:7", context(ScriptedModel(["$1"])))
+    assert seventh.name == "few-shot:shared:2:7"
+    assert seventh.identity["seed"] == 7
+    assert keys("few-shot:shared:2:7") == keys("few-shot:shared:2", seed=7) != keys("few-shot:shared:2:1")
+    for wrong in ("few-shot:fixed:2:7", "few-shot:shared:2:x", "few-shot:shared:2:"):
+        with pytest.raises(UsageError, match="the seed by which"):
+            build_technique(wrong, context(ScriptedModel(["$1"])))
+
+
 def test_examples_need_training_cases() -> None:
     with pytest.raises(UsageError, match="has none: use ask"):
         build_technique("few-shot", context(ScriptedModel())).fit(problem(train=[]))

@@ -20,7 +20,7 @@ from whetstone.evaluation.report import Report, RunResult
 from whetstone.evaluation.technique import digest
 from whetstone.evaluation.wording import with_interval
 
-_SHOWN = re.compile(r"(?:few-shot|card):([a-z-]+):(\d+)")
+_SHOWN = re.compile(r"(?:few-shot|card):([a-z-]+):(\d+)(:\d+)?")
 _BARE = ("ask", "card")
 _OWN_TO_SHOTS = ("technique", "seed", "embedder")  # parts of an identity that examples change
 
@@ -76,7 +76,7 @@ def shots_of(result: RunResult) -> tuple[int, str] | None:
     if result.technique in _BARE:
         return 0, ""
     found = _SHOWN.fullmatch(result.technique)
-    return (int(found[2]), found[1]) if found else None
+    return (int(found[2]), found[1] + (found[3] or "")) if found else None
 
 
 def shot_curves(report: Report) -> list[ShotCurve]:

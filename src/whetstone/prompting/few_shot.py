@@ -159,6 +159,25 @@ class BalancedExamples:
         return chosen
 
 
+class SharedExamples:
+    """The same examples for every case, drawn once with a seed as `BalancedExamples` draws them.
+
+    Other seeds give other sets, of which a search may find the best; an engine that keeps what prompts have in common
+    reads them only once. A case that is among them is shown a set of its own.
+
+    Args:
+        kind: of the answers.
+    """
+
+    def __init__(self, pool: Sequence[Case], count: int, kind: TargetKind, seed: int) -> None:
+        self._balanced = BalancedExamples(pool, count, kind, seed)
+        (self._usual,) = self._balanced.choose([Case("", "", "")])
+
+    def choose(self, cases: Sequence[Case]) -> list[list[Case]]:
+        usual = {case.id for case in self._usual}
+        return [self._balanced.choose([case])[0] if case.id in usual else self._usual for case in cases]
+
+
 def _case_seed(seed: int, case: Case) -> bytes:
     return hashlib.sha256(f"{seed}\0{case.id}".encode("utf-8", "surrogatepass")).digest()
 

@@ -15,21 +15,24 @@ from whetstone.prompting.few_shot import (
     FixedExamples,
     NearestExamples,
     RandomExamples,
+    SharedExamples,
 )
 from whetstone.types import Problem
 
-METHODS = ("fixed", "random", "balanced", "nearest")
-_DRAWN = ("random", "balanced")  # with a seed
+METHODS = ("fixed", "random", "balanced", "shared", "nearest")
+DRAWN = ("random", "balanced", "shared")
+"""The methods that draw with a seed, of which there are as many choices as seeds."""
 
 
 class Examples:
     """A choice of examples: fixed (the same representative ones for every case), random, balanced (random, with as many
-    of every label or band of numbers), or nearest (by MiniLM).
+    of every label or band of numbers), shared (balanced, the same ones for every case), or nearest (by MiniLM).
 
     Args:
         technique: its name, for messages.
-        arguments: "nearest:3"; three where no number stands there.
-        seed: of random and of balanced examples.
+        arguments: "nearest:3"; three where no number stands there. For methods that draw, "shared:3:7" has a seed of
+            its own.
+        seed: of methods that draw.
 
     Attributes:
         name: "nearest:3".
@@ -41,21 +44,27 @@ class Examples:
     """
 
     def __init__(self, technique: str, arguments: str, seed: int) -> None:
-        method, _, count = arguments.partition(":")
+        method, _, numbers = arguments.partition(":")
+        count, colon, draw = numbers.partition(":")
         count = count or "3"
         if method not in METHODS:
             raise UsageError(
-                f"{technique} takes fixed, random, balanced or nearest, and how many ({technique}:nearest:3), not "
-                f"{arguments!r}"
+                f"{technique} takes fixed, random, balanced, shared or nearest, and how many ({technique}:nearest:3), "
+                f"not {arguments!r}"
             )
         if not (count.isascii() and count.isdigit() and int(count) > 0):
             raise UsageError(
                 f"{technique} takes a number of examples from 1 up ({technique}:{method}:3), not {count!r}"
             )
-        self.name = f"{method}:{count}"
+        if colon and not (method in DRAWN and draw.isascii() and draw.isdigit()):
+            raise UsageError(
+                f"{technique}:{arguments}: behind the number of examples stands the seed by which {' or '.join(DRAWN)} "
+                f"examples are drawn ({technique}:shared:3:7)"
+            )
+        self.name = f"{method}:{count}{colon}{draw}"
         self.looked_up = method == "nearest"
         self.count = int(count)
-        self._method, self._seed = method, seed
+        self._method, self._seed = method, int(draw) if draw else seed
         self._embedder = CachedEmbedder(load_embedder()) if method == "nearest" else None
 
     @property
@@ -63,7 +72,7 @@ class Examples:
         """What else settles the choice, JSON-ready."""
         if self._embedder is not None:
             return {"embedder": self._embedder.name}
-        return {"seed": self._seed} if self._method in _DRAWN else {}
+        return {"seed": self._seed} if self._method in DRAWN else {}
 
     def chooser(
         self, problem: Problem, technique: str, progress: Callable[[str, int, int], None], instead: str
@@ -91,4 +100,6 @@ class Examples:
             return RandomExamples(pool, self.count, self._seed)
         if self._method == "balanced":
             return BalancedExamples(pool, self.count, problem.kind, self._seed)
+        if self._method == "shared":
+            return SharedExamples(pool, self.count, problem.kind, self._seed)
         return FixedExamples(pool, self.count, problem.kind)
