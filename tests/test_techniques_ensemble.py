@@ -117,6 +117,44 @@ def test_weights_are_learnt_where_no_member_has_learnt_and_never_from_test_cases
     assert "0.00 noted:a" in technique.remarks[0] or "median" in technique.remarks[0]  # type: ignore[attr-defined]
 
 
+class OneSided:
+    """Knows the numbers up to 50 ("cheap") or those above it ("dear"); of the others it knows nothing."""
+
+    needs_training = False
+    model = None
+
+    def __init__(self, arguments: str, context: TechniqueContext) -> None:
+        self._cheap = arguments == "cheap"
+        self.name, self.identity = f"one-sided:{arguments}", {"technique": "one-sided", "arguments": arguments}
+
+    def fit(self, problem: Problem) -> None:
+        pass
+
+    def keys(self, cases: Sequence[Case]) -> list[str]:
+        return [f"{self.name} {case.id}" for case in cases]
+
+    def predict(self, cases: Sequence[Case]) -> Iterator[Prediction]:
+        for case, key in zip(cases, self.keys(cases), strict=True):
+            truth = float(case.expected)
+            known = (truth <= 50) == self._cheap
+            unknown = 10.0 + int(truth * 9973) % 40 if self._cheap else 150.0 + int(truth * 9973) % 50
+            yield Prediction(case.id, key, Reading("value", truth if known else unknown))
+
+
+def test_balanced_weights_serve_numbers_that_are_rare_among_those_learnt_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(TECHNIQUES._builtin, "one-sided", f"{__name__}:OneSided")
+    prices = [*np.linspace(1, 45, 190), *np.linspace(150, 600, 10)]
+    rare = [Case(f"v{n}", f"thing {n}", price) for n, price in enumerate(prices)]
+    dear = [Case(f"t{n}", f"another {n}", price) for n, price in enumerate(np.linspace(150, 600, 60))]
+    on = problem(validation=rare, test=dear)
+    members = "one-sided:cheap+one-sided:dear"
+    assert error(f"ensemble:balanced:{members}", on) < 0.9 * error(f"ensemble:{members}", on)
+    technique = build_technique(f"ensemble:balanced:{members}", context())
+    technique.fit(on)
+    assert technique.name == f"ensemble:balanced:{members}"
+    assert "every band of numbers counting the same" in technique.remarks[0]  # type: ignore[attr-defined]
+
+
 def test_where_nobody_answers_the_ensemble_does_not_either() -> None:
     silent = ScriptedModel(lambda messages: "$50" if "number 1" in str(messages) else "I cannot say.")
     on = problem(validation=[replace(case, text=f"{case.text}, number 1") for case in cases(60, 2)])

@@ -35,7 +35,7 @@ def compare(
             "probabilities: price[:auto|generate|course|top_k|mode|median|mean|log_mean][:nearest:K][:chat], "
             "calibrated[:auto|mode|median|mean|log_mean][:nearest:K][:chat], hidden-ridge. "
             "tuned:RUN[@best|last|STEP|each][:median|mean|nearest:K|calibrated:median|...] asks a tuned model. "
-            "ensemble:A+B+C puts others together. Default: all that suit the problem.",
+            "ensemble:[balanced:]A+B+C puts others together. Default: all that suit the problem.",
         ),
     ] = None,
     model: Annotated[

@@ -9,6 +9,7 @@ from itertools import islice
 
 import numpy as np
 
+from whetstone.datasets.balance import balanced_weights
 from whetstone.datasets.duplicates import Keys, components, hashed, normalised
 from whetstone.datasets.rejects import Reject, Rejects
 from whetstone.datasets.split import Sizes, split_training
@@ -22,7 +23,6 @@ from whetstone.tuning.formats import LAYOUTS, Example, Layout, Talk, Texts, Unus
 from whetstone.tuning.problem_rows import ProblemRows
 from whetstone.tuning.records import Record, has_split, read_records
 from whetstone.tuning.rows import PackedRows, Progress, RowBuilder, TuneData, TuneRow
-from whetstone.tuning.weights import balanced_weights
 
 SHOWN = 5
 _PIECE = 2_048

@@ -35,11 +35,15 @@ def from_scale(values: npt.NDArray[Any], aim: Aim) -> Floats:
     return np.expm1(values) if aim == "log" else values
 
 
-def loss(aim: Aim, truth: Floats, guess: Floats) -> float:
-    """The mean error that the aim makes small, for choosing between fits."""
+def loss(aim: Aim, truth: Floats, guess: Floats, weights: Floats | None = None) -> float:
+    """The mean error that the aim makes small, for choosing between fits.
+
+    Args:
+        weights: of the answers, shape (n,); all alike when not given.
+    """
     if aim == "absolute":
-        return float(np.abs(truth - guess).mean())
-    return float(np.square(to_scale(truth, aim) - to_scale(guess, aim)).mean())
+        return float(np.average(np.abs(truth - guess), weights=weights))
+    return float(np.average(np.square(to_scale(truth, aim) - to_scale(guess, aim)), weights=weights))
 
 
 def centre(values: Floats, weights: Floats, aim: Aim) -> Floats:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from whetstone.datasets.balance import balanced_weights
 from whetstone.errors import UsageError
 from whetstone.evaluation.cross_fit import CrossFitted
 from whetstone.evaluation.technique import WAYS, Classed, Remarking, Technique, TechniqueContext, Training, Way, digest
@@ -22,11 +23,13 @@ _ENOUGH = 50  # validation cases to learn from; with fewer, answers to training 
 _MOST_ASKED = 250  # training cases that a member which asks a model answers
 _FOLDS = 5
 
+_BALANCED = "balanced:"
+
 Combine = Callable[[Floats], Floats]
 
 
 class Ensemble:
-    """`ensemble:A+B+C`: the specs of two techniques or more, put together.
+    """`ensemble:A+B+C`: the specs of two techniques or more, put together; `ensemble:balanced:A+B+C` likewise.
 
     The members, fitted to the training cases alone, answer the validation cases; where those are few, they answer the
     training cases fold by fold (Wolpert 1992, "Stacked Generalization"). From these answers an offset and weights that
@@ -34,6 +37,9 @@ class Ensemble:
     sum of absolute errors for MAE, of squared ones for RMSE, of squared ones of the logarithm for RMSLE. In their place
     stands the median or the mean of the members, where cross-validation finds that better. Then the members are fitted
     as they are when they stand alone. No test case has a part in it.
+
+    With `balanced` each band of the true numbers has the same say in what is learnt: for test cases whose numbers are
+    spread otherwise than those of the training cases (Shimodaira 2000, on covariate shift, weighs cases likewise).
 
     A member without a readable answer is replaced by the median of the others' answers to the case.
     """
@@ -43,14 +49,15 @@ class Ensemble:
     def __init__(self, arguments: str, context: TechniqueContext) -> None:
         from whetstone.evaluation.techniques import build_technique
 
-        specs = [spec.strip() for spec in arguments.split("+")]
+        self._balanced = arguments.startswith(_BALANCED)
+        specs = [spec.strip() for spec in arguments.removeprefix(_BALANCED).split("+")]
         if len(specs) < 2 or not all(specs):
             raise UsageError(
                 f"ensemble takes two techniques or more (ensemble:tfidf+knn:10+lightgbm), not {arguments!r}"
             )
         self._make = [partial(build_technique, spec, context) for spec in specs]
         self._members: list[Technique] = [make() for make in self._make]
-        self.name = f"ensemble:{'+'.join(member.name for member in self._members)}"
+        self.name = f"ensemble:{_BALANCED * self._balanced}{'+'.join(member.name for member in self._members)}"
         self._context = context
         self._aim: Aim
         self._range = (0.0, 0.0)
@@ -105,8 +112,12 @@ class Ensemble:
         answers, truth = _filled(answers[whole]), truth[whole]
         if len(truth) < _FEWEST:
             raise UsageError(f"{self.name} learns from {_FEWEST} answers or more, and its members gave {len(truth)}")
-        how, self._combine = self._learnt(answers, truth)
-        self._said = [f"{how}, learnt from {len(truth):,} answers to cases that the members had not learnt from"]
+        weights = balanced_weights(problem, truth.tolist()) if self._balanced else np.ones(len(truth))
+        how, self._combine = self._learnt(answers, truth, weights)
+        evenly = ", with every band of numbers counting the same" if self._balanced else ""
+        self._said = [
+            f"{how}, learnt from {len(truth):,} answers to cases that the members had not learnt from{evenly}"
+        ]
         self._members = [make() for make in self._make]
         for member in self._members:
             member.fit(problem)
@@ -133,16 +144,17 @@ class Ensemble:
             member.fit(folded)
         return cases, crossed
 
-    def _learnt(self, answers: Floats, truth: Floats) -> tuple[str, Combine]:
+    def _learnt(self, answers: Floats, truth: Floats, weights: Floats) -> tuple[str, Combine]:
         """The way of putting together with the smallest cross-validated loss, in words and as a function."""
         fold = np.random.default_rng(self._context.seed).permutation(len(truth)) % _FOLDS
         guessed = {name: np.empty(len(truth)) for name in _WAYS}
         for number in range(_FOLDS):
             learn, judge = fold != number, fold == number
             for name, way in _WAYS.items():
-                guessed[name][judge] = self._clipped(way(answers[learn], truth[learn], self._aim)[1](answers[judge]))
-        best = min(_WAYS, key=lambda name: loss(self._aim, truth, guessed[name]))
-        shares, combine = _WAYS[best](answers, truth, self._aim)
+                _, combine = way(answers[learn], truth[learn], weights[learn], self._aim)
+                guessed[name][judge] = self._clipped(combine(answers[judge]))
+        best = min(_WAYS, key=lambda name: loss(self._aim, truth, guessed[name], weights))
+        shares, combine = _WAYS[best](answers, truth, weights, self._aim)
         if not len(shares):
             return f"{best} of the members", combine
         told = ", ".join(f"{share:.2f} {one.name}" for share, one in zip(shares, self._members, strict=True))
@@ -196,42 +208,44 @@ def _filled(answers: Floats) -> Floats:
     return np.where(np.isfinite(answers), answers, np.nanmedian(answers, axis=1, keepdims=True))
 
 
-def _median(answers: Floats, truth: Floats, aim: Aim) -> tuple[Floats, Combine]:
+def _median(answers: Floats, truth: Floats, weights: Floats, aim: Aim) -> tuple[Floats, Combine]:
     return np.empty(0), lambda table: np.median(table, axis=1)
 
 
-def _mean(answers: Floats, truth: Floats, aim: Aim) -> tuple[Floats, Combine]:
+def _mean(answers: Floats, truth: Floats, weights: Floats, aim: Aim) -> tuple[Floats, Combine]:
     return np.empty(0), lambda table: from_scale(to_scale(table, aim).mean(axis=1), aim)
 
 
-def _weighted(answers: Floats, truth: Floats, aim: Aim) -> tuple[Floats, Combine]:
-    """An offset and weights that are not negative, and make the loss smallest."""
+def _weighted(answers: Floats, truth: Floats, weights: Floats, aim: Aim) -> tuple[Floats, Combine]:
+    """An offset and weights of the members that are not negative, and make the loss smallest."""
     scaled, goal = to_scale(answers, aim), to_scale(truth, aim)
-    weights, offset = _least_absolute(scaled, goal) if aim == "absolute" else _least_squares(scaled, goal)
-    return weights, lambda table: from_scale(to_scale(table, aim) @ weights + offset, aim)
+    shares, offset = (_least_absolute if aim == "absolute" else _least_squares)(scaled, goal, weights)
+    return shares, lambda table: from_scale(to_scale(table, aim) @ shares + offset, aim)
 
 
-_WAYS: dict[str, Callable[[Floats, Floats, Aim], tuple[Floats, Combine]]] = {
+_WAYS: dict[str, Callable[[Floats, Floats, Floats, Aim], tuple[Floats, Combine]]] = {
     "the median": _median,
     "the mean": _mean,
     "weights": _weighted,
 }
 
 
-def _least_squares(table: Floats, goal: Floats) -> tuple[Floats, float]:
+def _least_squares(table: Floats, goal: Floats, weights: Floats) -> tuple[Floats, float]:
     from scipy.optimize import nnls
 
-    weights, _ = nnls(table - table.mean(axis=0), goal - goal.mean())
-    return weights, float(goal.mean() - table.mean(axis=0) @ weights)
+    middle, height = np.average(table, axis=0, weights=weights), float(np.average(goal, weights=weights))
+    root = np.sqrt(weights)
+    shares, _ = nnls((table - middle) * root[:, None], (goal - height) * root)
+    return shares, height - float(middle @ shares)
 
 
-def _least_absolute(table: Floats, goal: Floats) -> tuple[Floats, float]:
+def _least_absolute(table: Floats, goal: Floats, weights: Floats) -> tuple[Floats, float]:
     """Least absolute deviations as a linear programme: what is over and what is under, both not negative."""
     from scipy.optimize import linprog
     from scipy.sparse import eye_array, hstack
 
     count, members = table.shape
-    prices = np.concatenate([np.zeros(members + 1), np.ones(2 * count)])
+    prices = np.concatenate([np.zeros(members + 1), weights, weights])
     equations = hstack([table, np.ones((count, 1)), eye_array(count), -eye_array(count)]).tocsr()
     bounds = [(0, None)] * members + [(None, None)] + [(0, None)] * (2 * count)
     found = linprog(prices, A_eq=equations, b_eq=goal, bounds=bounds, method="highs")

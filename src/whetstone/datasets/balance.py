@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from whetstone.errors import UsageError
-from whetstone.tuning.rows import Floats
 from whetstone.types import Problem
+
+Floats = npt.NDArray[np.float64]
 
 # Price ranges of about the same width to a buyer, as curation has them.
 _PRICE_EDGES = (10.0, 20.0, 35.0, 60.0, 100.0, 200.0, 400.0)
@@ -28,7 +29,7 @@ def balanced_weights(problem: Problem, expected: Sequence[float | str]) -> Float
         UsageError: the problem asks for texts.
     """
     if problem.kind == "text":
-        raise UsageError(f"weights: balance is for numbers and labels, and {problem.name} asks for a text")
+        raise UsageError(f"balanced weights are for numbers and labels, and {problem.name} asks for a text")
     if problem.kind == "label":
         names = np.array([str(each) for each in expected])
         return _even(names)
