@@ -29,7 +29,7 @@ class _CardGroup(TyperGroup):
 app = typer.Typer(
     cls=_CardGroup,
     no_args_is_help=True,
-    help="Do an everyday task: `whet task summarize report.pdf`. `whet task NAME --help` says what a task takes; a card "
+    help="Do an everyday task: `whet task summarize report.pdf`. `whet task NAME --help` says what it takes. A card "
     "of your own is named by its folder: `whet task ./mine/ TEXT`.",
 )
 

@@ -46,7 +46,7 @@ def _described(card: Card) -> str:
 def _parameters(card: Card) -> list[inspect.Parameter]:
     main = card.input(card.file.main)
     argument = typer.Argument(
-        metavar=f"[FILE | - | {main.name.upper()}]",
+        metavar=f"FILE | - | {main.name.upper()}",
         help=f"{main.description[0].upper()}{main.description[1:]}: a file (text, PDF, Word, HTML …), - for a pipe, or "
         "the words themselves.",
         show_default=False,
