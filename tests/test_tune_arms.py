@@ -127,6 +127,12 @@ def test_a_correction_is_not_learnt_from_rows_that_the_model_has_learned(run: Pa
         answers("tuned:shop:calibrated", on=replace(PROBLEM, validation=PROBLEM.validation[:5]))
 
 
+def test_validation_items_that_it_was_tuned_on_correct_nothing(run: Path) -> None:
+    on = replace(PROBLEM, validation=[replace(case, id=f"v{case.id}") for case in PROBLEM.train])
+    with pytest.raises(UsageError, match="30 of the 30 validation items are among the rows that shop"):
+        answers("tuned:shop:calibrated", on=on)
+
+
 def test_it_says_which_revision_it_is_and_what_it_took(base: Path) -> None:
     tuning_runs.run(base, asked=Asked("number", OWN), cases=PROBLEM.train, seconds=1200, price_per_hour=2.0)
     made = technique("tuned:shop")

@@ -15,6 +15,7 @@ from whetstone.numeric.distribution import ESTIMATES, Distribution
 from whetstone.numeric.summary import summarise
 from whetstone.types import Case, NumberSummary, Problem
 
+_FEW = 0.01  # share of the validation cases that a tuned model may have seen: it moves no correction
 _ENOUGH = 250  # cases: more would make a correction of four parameters hardly better
 
 
@@ -49,6 +50,12 @@ class Calibrated(Priced):
             raise UsageError(
                 f"{self.name} learns from {FEWEST} validation cases or more, and {problem.name} has {len(cases)}: use "
                 f"{self.name.replace('calibrated', 'price', 1)}"
+            )
+        if self._tuned is not None and (seen := self._tuned.seen(cases)) > _FEW * len(cases):
+            raise UsageError(
+                f"{self.name}: {seen:,} of the {len(cases):,} validation items are among the rows that "
+                f"{self._tuned.name} was tuned on, and it is too sure of these to be corrected by them: compare with "
+                "the data, the seed and the validation size that it was tuned with"
             )
         assert self._numbers is not None
         progress = partial(self._context.progress, f"{self.name}: reading {kind} cases")

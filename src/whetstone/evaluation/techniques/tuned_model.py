@@ -85,7 +85,7 @@ class TunedModel:
             said += _range_shift(self.asked.numbers, problem)
         if self.texts is None:
             return [*said, "what it was tuned on is not known, so nobody has looked for test items among that"]
-        seen = int(np.isin(_keys(problem.test), self.texts).sum())
+        seen = self.seen(problem.test)
         if seen > _FEW * len(problem.test):
             raise UsageError(
                 f"{technique}: {seen:,} of the {len(problem.test):,} items that it is asked about are among the rows "
@@ -93,6 +93,10 @@ class TunedModel:
                 "problem only, or ask about other items"
             )
         return [*said, f"it was tuned on {seen:,} of the test items"] if seen else said
+
+    def seen(self, cases: Sequence[Case]) -> int:
+        """How many of the cases are known to be among the rows that it was tuned on."""
+        return 0 if self.texts is None else int(np.isin(_keys(cases), self.texts).sum())
 
     def prompt(self, technique: str, usual: PricePrompt, question: str = "") -> PricePrompt:
         """The prompt that it was tuned with; the usual one where that is not known.
