@@ -37,6 +37,8 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
         ("base: hf:x?quantize=nf4", "method: qlora"),
         ("eval_steps: 0", "eval_steps: 0 is too few"),
         ("replay_data: a.jsonl", "write replay: 0.1"),
+        ("raft_error: crps", "raft_error is for loss: raft"),
+        ("loss: raft\nraft_error: cubed", "raft_error: 'cubed' is wrong"),
         ("run: ../elsewhere", "run: '../elsewhere' is wrong"),
         ("- r", "not a list"),
         ("r: [", "not YAML"),

@@ -141,16 +141,18 @@ def test_a_run_stops_early_by_the_tasks_own_error_and_not_by_loss(model: Path) -
     assert run(model, eval_steps=2, early_stopping_patience=2, save_total_limit=1).finished
 
 
-def test_the_error_of_numbers_can_be_learned_instead_of_their_spelling(model: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("more", [{}, {"raft_error": "crps", "raft_cross_entropy": 0.5}])
+def test_the_error_of_numbers_can_be_learned_instead_of_their_spelling(
+    more: dict[str, Any], model: Path, tmp_path: Path
+) -> None:
     from whetstone.tokens.sources import load_tokenizer
     from whetstone.tuning.data import load_data
 
     path = tmp_path / "shop.jsonl"
     shop = [{"text": f"A {word} lamp of size {n}", "price": 10 + 5 * n} for n in range(8) for word in ("red", "blue")]
     path.write_text("\n".join(map(json.dumps, shop)))
-    config = tiny_run.config(
-        model, data=str(path), text="text", target="price", loss="raft", max_steps=6, micro_batch_tokens=2048
-    )
+    asked: dict[str, Any] = {"data": str(path), "text": "text", "target": "price", "loss": "raft", **more}
+    config = tiny_run.config(model, **asked, max_steps=6, micro_batch_tokens=2048)
     data = load_data(config, load_tokenizer(str(model)), encoder_decoder=False)
     from whetstone.tuning.train import tune
 

@@ -111,6 +111,14 @@ class TuneConfig(BaseModel):
     loss: Literal["cross_entropy", "raft"] = Field(
         "cross_entropy", description="raft: the expected error under the model's own distribution over the numbers"
     )
+    raft_error: Literal["squared", "absolute", "crps"] = Field(
+        "squared",
+        description="what raft makes small: the squared error of the expected number, the expected absolute error, or "
+        "the continuous ranked probability score, which keeps intervals honest",
+    )
+    raft_cross_entropy: float = Field(
+        0.0, ge=0, description="how much the cross-entropy of the written number counts beside raft's error"
+    )
     completion_only_loss: bool = Field(True, description="learn answers only, not prompts")
     gradient_checkpointing: Literal["auto"] | bool = Field(
         "auto", description="compute activations twice to save memory; auto: only where memory asks for it"
@@ -170,6 +178,10 @@ class TuneConfig(BaseModel):
             raise UsageError(f"eval_steps: {self.eval_steps} is too few; write 1 or more, or auto")
         if self.replay_data is not None and self.replay == 0:
             raise UsageError("replay_data is given, and replay is 0, so no row of it would be used; write replay: 0.1")
+        if self.loss != "raft":
+            for key in ("raft_error", "raft_cross_entropy"):
+                if getattr(self, key) != type(self).model_fields[key].default:
+                    raise UsageError(f"{key} is for loss: raft, and the loss is {self.loss}; write loss: raft")
         if isinstance(self.target_modules, list) and not self.target_modules:
             raise UsageError("target_modules is an empty list; write attention, all-linear, or names of modules")
         return self

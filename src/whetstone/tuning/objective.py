@@ -110,4 +110,6 @@ def make_objective(config: TuneConfig, data: TuneData, model: Any, *, encoder_de
     longest = max(len(row.ids) for row in data.train)
     check_raft(model, longest, trie, pad_id)
     # In units of the spread, so that a learning rate suits numbers of any size.
-    return Objective(encoder_decoder, config.kl_weight, RaftLoss(trie, scale=float(known.std()) or 1.0))
+    scale = float(known.std()) or 1.0
+    loss = RaftLoss(trie, config.raft_error, scale=scale, cross_entropy=config.raft_cross_entropy)
+    return Objective(encoder_decoder, config.kl_weight, loss)
