@@ -135,6 +135,7 @@ def test_ctrl_c_leaves_a_revision_behind_which_the_same_command_goes_on(
     wait_for_step("interrupted", 4)
     os.kill(pid, signal.SIGINT)
     assert worker.wait() == 3, (tmp_path / "log").read_text()
+    assert "heard" in (tmp_path / "log").read_text().splitlines()  # at once, and not behind the step
     done = max(step for _, step in losses(run_folder("interrupted")))
     assert revisions(run_folder("interrupted"))[-1].step == done
     worker.start(tmp_path / "log", config)

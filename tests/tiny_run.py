@@ -50,6 +50,19 @@ def config(model: Path, **changed: Any) -> TuneConfig:
     return TuneConfig(**{**values, **changed})
 
 
+class Heard:
+    """A watcher that prints that it heard Ctrl-C."""
+
+    def told(self, event: Mapping[str, Any]) -> None:
+        pass
+
+    def stopped(self) -> bool:
+        return False
+
+    def stop_heard(self) -> None:
+        print("heard", flush=True)
+
+
 class Seen:
     """A watcher that keeps what it is told, and stops behind a step where it is asked to."""
 

@@ -32,7 +32,7 @@ def run(order: dict[str, Any]) -> int:
     if "largest_file" in order:
         resource.setrlimit(resource.RLIMIT_FSIZE, (order["largest_file"], resource.RLIM_INFINITY))
     try:
-        outcome = tune(TuneConfig(**order["config"]), tiny_run.rows(order["count"]))
+        outcome = tune(TuneConfig(**order["config"]), tiny_run.rows(order["count"]), watch=tiny_run.Heard())
     except WhetstoneError as error:
         print(error)
         return 1

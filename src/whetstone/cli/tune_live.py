@@ -55,6 +55,10 @@ class LiveTraining:
         """Never: the training itself listens to Ctrl-C."""
         return False
 
+    def stop_heard(self) -> None:
+        """Ctrl-C came."""
+        self._say("stopping behind this step, with a revision of what was learned; Ctrl-C again stops at once")
+
     def waiting(self, what: str, done: int, total: int) -> None:
         """Something else than training is under way."""
         share = f" {done:,}/{total:,}" if total else f" {done:,}" if done else ""

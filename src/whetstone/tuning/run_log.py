@@ -5,11 +5,11 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from whetstone.storage.journal import JournalWriter
 from whetstone.tuning.processes import process_number
@@ -23,6 +23,14 @@ class Watcher(Protocol):
 
     def stopped(self) -> bool:
         """Whether the run is to stop; asked at each step."""
+
+
+@runtime_checkable
+class HearsStop(Protocol):
+    """A watcher that is told at once that Ctrl-C came: the step that is being computed may take a while."""
+
+    def stop_heard(self) -> None:
+        """The run stops behind this step. Called by a signal handler."""
 
 
 class RunLog:
@@ -57,6 +65,11 @@ class RunLog:
         """Whether the watcher wants the run to stop."""
         return self._watch is not None and self._watch.stopped()
 
+    def stop_heard(self) -> None:
+        """Tell the watcher that the run will stop behind this step."""
+        if isinstance(self._watch, HearsStop):
+            self._watch.stop_heard()
+
     def close(self) -> None:
         """Force the journal to the disk."""
         if self._journal is not None:
@@ -68,6 +81,9 @@ class Interrupts:
 
     Until there is a step to be lost, and at a second Ctrl-C, Python's usual KeyboardInterrupt comes at once.
 
+    Args:
+        heard: called when the first one comes, by the signal handler.
+
     Attributes:
         asked: whether the run is to stop.
         at_work: whether a step has begun.
@@ -76,8 +92,9 @@ class Interrupts:
     # A launcher passes on to its processes what the terminal has sent to all of them already.
     _SAME = 2.0  # seconds
 
-    def __init__(self) -> None:
+    def __init__(self, heard: Callable[[], None]) -> None:
         self.asked = self.at_work = False
+        self._heard = heard
         self._first = 0.0
 
     @contextmanager
@@ -99,3 +116,4 @@ class Interrupts:
             raise KeyboardInterrupt
         if not self.asked:
             self.asked, self._first = True, now
+            self._heard()

@@ -83,7 +83,7 @@ def tune(
     if (before := finished(config, folder)) is not None:
         return before
     log = RunLog(folder, watch)
-    interrupts = Interrupts()
+    interrupts = Interrupts(log.stop_heard)
     try:
         with interrupts.caught(), quiet():
             job, trainer = _prepare(config, data, base, folder, arguments, metric, log, interrupts)

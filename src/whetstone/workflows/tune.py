@@ -218,6 +218,12 @@ class _Beginning:
     def stopped(self) -> bool:
         return self._watcher is not None and self._watcher.stopped()
 
+    def stop_heard(self) -> None:
+        from whetstone.tuning.run_log import HearsStop
+
+        if isinstance(self._watcher, HearsStop):
+            self._watcher.stop_heard()
+
     def _keep(self) -> None:
         from whetstone.tuning.plan import read_plan, write_plan
 
