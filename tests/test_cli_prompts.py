@@ -175,3 +175,49 @@ def test_a_file_outside_the_folders_is_refused(name: str) -> None:
 def test_what_a_prompt_or_a_model_says_does_not_reach_the_terminal_as_control(tmp_path: Path) -> None:
     (tmp_path / "prompts" / "evil.md").write_text(REPLY.replace("letter:", "letter:\x1b]0;owned\x07"))
     assert "\x1b" not in whet("show", "evil").stdout
+
+
+@pytest.fixture
+def things(tmp_path: Path) -> list[str]:
+    """A source of 60 rows, as arguments."""
+    rows = [{"id": f"r{i}", "text": f"thing number {i}", "topic": ["home", "tools"][i % 2]} for i in range(60)]
+    (tmp_path / "things.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return ["things.jsonl", "--text", "text", "--target", "topic", "--id", "id", "-m", "scripted:plan.yaml"]
+
+
+def test_the_examples_of_an_item_are_shown_with_their_tokens(things: list[str], tmp_path: Path) -> None:
+    (tmp_path / "plan.yaml").write_text("replies:\n  - reply: home\n")
+    shown = told("shots", *things, "-e", "balanced:4")
+    assert sorted(shot["answer"] for shot in shown["shots"]) == ["home", "home", "tools", "tools"]
+    assert shown["tokens"] == shown["bare_tokens"] + sum(shot["tokens"] for shot in shown["shots"])
+    assert len(shown["messages"]) == 2 + 8
+    shown = told("shots", *things, "-e", "shared:2:7", "--item", "r3", "--question", "Which?")
+    assert shown["item"] == "r3"
+    assert "Which?" in shown["messages"][-1]["content"]
+    printed = plain(whet("shots", *things, "--messages").stdout)
+    assert "without the examples" in printed
+    assert "What is the topic: home, tools?" in printed
+    assert "has no item" in whet("shots", *things, "--item", "none", fails=2).stdout
+    assert "is for a text" in plain(whet("shots", *things, "--prompt", "reply", fails=2).stdout)
+
+
+def test_a_search_is_shown_choice_by_choice_and_proven(things: list[str], tmp_path: Path) -> None:
+    pytest.importorskip("optuna", reason="needs the package optuna")
+    plan = [{"match": "Think hard[^$]*", "reply": "tools"}, {"reply": "home"}]
+    (tmp_path / "plan.yaml").write_text(json.dumps({"replies": plan}))
+    (tmp_path / "questions.txt").write_text("Think hard about the topic.\n\nWell?\n")
+    sizes = ["--test-size", "20", "--validation-size", "20", "--shots", "0"]
+    done = whet(
+        "search", *things, *sizes, "--questions", "questions.txt", "--json", "found.json", "--html", "found.html"
+    )
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert found["trials"][0]["question"] is None
+    assert {trial["question"] for trial in found["trials"]} == {None, "Well?", "Think hard about the topic."}
+    assert found["calls"] == 60
+    assert "Prompt search" in done.stdout
+    assert f"{found['calls']} calls" in plain(done.stdout)
+    assert "start: label@1" in plain(done.stdout)
+    assert (tmp_path / "found.html").exists()
+    (tmp_path / "questions.txt").write_text("\n")
+    assert "no question in it" in whet("search", *things, "--questions", "questions.txt", fails=2).stdout
+    assert "write numbers of examples" in whet("search", *things, "--shots", "few", fails=2).stdout

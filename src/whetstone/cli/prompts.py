@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from whetstone.cli import prompts_files, prompts_run, prompts_show
+from whetstone.cli import prompts_files, prompts_run, prompts_search, prompts_shots, prompts_show
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -16,3 +16,5 @@ app.command("diff")(prompts_files.diff)
 app.command("run")(prompts_run.run)
 app.command("new")(prompts_files.new)
 app.command("save")(prompts_files.save)
+app.command("shots")(prompts_shots.shots)
+app.command("search")(prompts_search.search)

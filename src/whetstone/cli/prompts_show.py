@@ -68,7 +68,7 @@ def show(
     if messages is None:
         _print_text(told["text"], console)
     elif model is None:
-        _print_messages(messages, console)
+        print_messages(messages, console)
     else:
         _print_seen(told, console)
 
@@ -120,7 +120,8 @@ def _print_text(text: str, console: Console) -> None:
     console.print(Text(visible(text.rstrip("\n"))), soft_wrap=True)
 
 
-def _print_messages(messages: Sequence[Message], console: Console) -> None:
+def print_messages(messages: Sequence[Message], console: Console) -> None:
+    """Print a conversation, a role above each message."""
     from rich.text import Text
 
     from whetstone.cli.visible import visible
@@ -139,7 +140,7 @@ def _print_seen(told: dict[str, Any], console: Console) -> None:
 
     if told["rendered"] is None:
         console.print(Text(f"{told['model']} does not show what it makes of messages; they are sent as they are:"))
-        _print_messages(told["messages"], console)
+        print_messages(told["messages"], console)
         return
     console.print(Text(visible(told["rendered"])), soft_wrap=True)
     if told["tokens"] is not None:

@@ -16,6 +16,7 @@ import random
 import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -75,6 +76,10 @@ class SearchWatcher(Protocol):
         """A choice is through, or was given up."""
         ...
 
+    def proving(self) -> None:
+        """The winner is chosen; it and the start answer the test items now."""
+        ...
+
 
 class _Nobody:
     def proposing(self, count: int) -> None:
@@ -84,6 +89,9 @@ class _Nobody:
         pass
 
     def tried(self, trial: Trial) -> None:
+        pass
+
+    def proving(self) -> None:
         pass
 
 
@@ -156,6 +164,7 @@ def search_prompts(
                 "more calls, or fewer items"
             )
         winner = min(complete, key=lambda trial: (losses[trial.number], trial.number))
+        watcher.proving()
         report = _on_test(problem, trials[0], winner, context, store, answering, seed)
     finally:
         for one in loaded.values():
@@ -235,12 +244,7 @@ def _raced(
             study.tell(suggested, tried[choice])
             continue
         number = len(trials) + 1
-        trial, loss = race.run(
-            number,
-            choice,
-            suggested,
-            lambda done, total, number=number, choice=choice: watcher.trying(number, choice, done, total),
-        )
+        trial, loss = race.run(number, choice, suggested, partial(watcher.trying, number, choice))
         trials.append(trial)
         losses[number] = loss
         watcher.tried(trial)

@@ -17,7 +17,7 @@ from whetstone.evaluation.answers import align
 from whetstone.evaluation.judged import judge_of
 from whetstone.evaluation.metrics import METRICS
 from whetstone.evaluation.run import Run, RunStore
-from whetstone.evaluation.technique import TechniqueContext, digest
+from whetstone.evaluation.technique import Technique, TechniqueContext, digest
 from whetstone.evaluation.techniques import build_technique
 from whetstone.types import Case, Prediction, Problem, Reading, Usage
 from whetstone.workflows.search_space import Choice
@@ -146,10 +146,11 @@ class Race:
             progress(0, len(items))
             for start in range(0, len(items), PIECE):
                 piece = items[start : start + PIECE]
-                found = self._answer(technique, run, piece, lambda done, at=start: progress(at + done, len(items)))
+                found = self._answer(technique, run, piece)
                 if found is None:
                     state = "out of calls"
                     break
+                progress(start + len(piece), len(items))
                 for position, (case, answer) in enumerate(zip(piece, found, strict=True), start):
                     answers.append(answer)
                     rival.report(self._loss(case, answer), position)
@@ -172,9 +173,7 @@ class Race:
             return trial, float("inf")
         return trial, -value if self._metric.higher_is_better else value
 
-    def _answer(
-        self, technique: Any, run: Run, cases: Sequence[Case], progress: Callable[[int], None]
-    ) -> list[Prediction] | None:
+    def _answer(self, technique: Technique, run: Run, cases: Sequence[Case]) -> list[Prediction] | None:
         """The answers to these cases; None where the calls do not suffice for all of them."""
         keys = technique.keys(cases)
         asked = dict(zip((case.id for case in cases), keys, strict=True))
@@ -187,10 +186,9 @@ class Race:
         missing = {asked[case.id]: case for case in cases if not run.has_answer(case.id, asked[case.id])}
         if len(missing) > self.left:
             return None
-        for done, prediction in enumerate(technique.predict(list(missing.values())) if missing else (), 1):
+        for prediction in technique.predict(list(missing.values())) if missing else ():
             run.record(prediction)
             self._count(prediction)
-            progress(len(cases) - len(missing) + done)
         for case in cases:  # the same text twice is one question
             if not run.has_answer(case.id, asked[case.id]):
                 run.record(replace(self._known[asked[case.id]], case_id=case.id))

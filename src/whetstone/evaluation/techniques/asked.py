@@ -156,29 +156,43 @@ class Ask(ModelTechnique):
         return messages
 
     def _values(self, case: Case) -> dict[str, Any]:
-        """What a template may use."""
-        return {
-            "text": case.text,
-            "fields": case.fields,
-            "question": self._own_question,
-            "target": self._problem.target.replace("_", " "),
-            "unit": self._problem.unit,
-            "unit_name": unit_in_words(self._problem.unit),
-            "labels": list(self._problem.labels),
-        }
+        return template_values(self._problem, case, self._own_question)
 
     def _written(self, example: Case) -> str:
-        """An example's true answer as the model is to write it."""
-        if isinstance(example.expected, str):
-            return example.expected
-        return write_number(example.expected, self._problem.unit)
+        return written_answer(self._problem, example)
+
+
+def template_values(problem: Problem, case: Case, question: str = "") -> dict[str, Any]:
+    """What a template may use when a case is asked about.
+
+    Args:
+        question: of the user's own; "" for the template's.
+    """
+    return {
+        "text": case.text,
+        "fields": case.fields,
+        "question": question,
+        "target": problem.target.replace("_", " "),
+        "unit": problem.unit,
+        "unit_name": unit_in_words(problem.unit),
+        "labels": list(problem.labels),
+    }
+
+
+def written_answer(problem: Problem, example: Case) -> str:
+    """An example's true answer as the model is to write it."""
+    if isinstance(example.expected, str):
+        return example.expected
+    return write_number(example.expected, problem.unit)
 
 
 class FewShot(Ask):
-    """`few-shot[:METHOD[:K]]`: the language model, asked after training examples, shown as earlier turns.
+    """`few-shot[:METHOD[:K[:DRAW]]]`: the language model, asked after training examples, shown as earlier turns.
 
-    METHOD: fixed (the same representative examples for every case), random (others for each case) or
-    nearest (those with the most similar texts, by MiniLM, the most similar last); three by default.
+    METHOD: fixed (the same representative examples for every case), random (others for each case), balanced (likewise,
+    with as many of every label or band of numbers), shared (balanced, the same for every case) or nearest (those with
+    the most similar texts, by MiniLM, the most similar last). K: three by default. DRAW: the seed of random, balanced
+    and shared examples; the context's by default.
     """
 
     needs_training = True
