@@ -330,7 +330,7 @@ def test_very_few_training_cases_are_enough_to_answer(spec: str, count: int) -> 
         ("constant:average", "mean, median or mode"),
         ("knn:0", "number of neighbours"), ("knn:ten", "number of neighbours"),
         ("tfidf:3", "takes no arguments"), ("linear:x", "takes no arguments"), ("lightgbm:x", "takes embeddings"),
-        ("few-shot:closest:3", "fixed, random or nearest"), ("few-shot:random:0", "from 1 up"),
+        ("few-shot:closest:3", "balanced, shared or nearest"), ("few-shot:random:0", "from 1 up"),
         ("knn:", "ends in a colon"),
         ("ask:nicely", "takes no arguments"), ("guesses", "takes a file"),
     ],

@@ -217,7 +217,7 @@ def test_too_few_cases_to_correct_by_are_refused(model: Any) -> None:
         ("price:middle", "price takes generate, course"),
         ("calibrated:generate", "calibrated takes mode, median"),
         ("price:median:nearest:0", "number of examples from 1 up"),
-        ("price:median:closest:3", "takes fixed, random or nearest"),
+        ("price:median:closest:3", "takes fixed, random, balanced, shared or nearest"),
     ],
 )
 def test_a_spec_that_says_nothing_is_refused(spec: str, says: str) -> None:
