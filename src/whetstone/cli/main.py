@@ -8,6 +8,7 @@ import sys
 import typer
 
 from whetstone.cli import (
+    chain,
     chat,
     chats,
     compare,
@@ -48,6 +49,7 @@ app.add_typer(data.app, name="data")
 app.add_typer(kb.app, name="kb")
 app.add_typer(tune.app, name="tune")
 app.add_typer(prompts.app, name="prompts")
+app.add_typer(chain.app, name="chain")
 app.add_typer(task.app, name="task")
 app.command("compare")(compare.compare)
 app.command("price")(price.price)

@@ -25,8 +25,8 @@ Variables = Annotated[
 ]
 
 
-def written_values(written: Sequence[str]) -> dict[str, Any]:
-    """The values of `--var`.
+def written_values(written: Sequence[str], option: str = "--var") -> dict[str, Any]:
+    """The values of `--var`, or of another option that takes them in the same forms.
 
     Raises:
         UsageError: one is not of any of the forms, or a name is given twice.
@@ -38,15 +38,15 @@ def written_values(written: Sequence[str]) -> dict[str, Any]:
     for pair in written:
         name, equals, value = pair.partition("=")
         if not equals or not name.rstrip(":"):
-            raise UsageError(f"--var {pair}: write name=value, name=@FILE or name:=JSON")
+            raise UsageError(f"{option} {pair}: write name=value, name=@FILE or name:=JSON")
         plain = name.removesuffix(":")
         if plain in values:
-            raise UsageError(f"--var {plain} is given twice")
+            raise UsageError(f"{option} {plain} is given twice")
         if name != plain:
             try:
                 values[plain] = json.loads(value)
             except ValueError as error:
-                raise UsageError(f"--var {plain}: the value after := is no JSON: {error}") from None
+                raise UsageError(f"{option} {plain}: the value after := is no JSON: {error}") from None
         elif value.startswith("@@"):
             values[plain] = value[1:]
         elif value.startswith("@"):
