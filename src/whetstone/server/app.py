@@ -18,6 +18,7 @@ from whetstone.server.routes.completions import completion_routes
 from whetstone.server.routes.embeddings import embedding_routes
 from whetstone.server.routes.estimate import estimate_routes
 from whetstone.server.routes.service import service_routes
+from whetstone.server.routes.tasks import task_routes
 from whetstone.server.routes.tokens import token_routes
 from whetstone.server.streaming import Engine
 
@@ -63,7 +64,15 @@ def create_app(
     guard = Guard.configure(token, allowed_origins)
     app.state.guard = guard
     install_handlers(app)
-    for routes in (chat_routes, completion_routes, embedding_routes, estimate_routes, token_routes, service_routes):
+    for routes in (
+        chat_routes,
+        completion_routes,
+        embedding_routes,
+        estimate_routes,
+        task_routes,
+        token_routes,
+        service_routes,
+    ):
         app.include_router(routes(engine))
     paths = frozenset(app.openapi()["paths"])
     # The last one is the outermost.

@@ -209,6 +209,58 @@ class EstimateList(BaseModel):
     usage: UsageReply
 
 
+class TaskCard(BaseModel):
+    """A task card."""
+
+    object: Literal["task_card"]
+    name: str
+    title: str
+    description: str
+    main: str = Field(description="the input that the text of the task is")
+    inputs: dict[str, Any] = Field(description="a JSON Schema of `inputs`")
+    output: Literal["text", "label", "entities", "code"]
+    metric: str = Field(description="what its cases are scored by")
+    beyond: Literal["refuse", "reduce", "concatenate", "merge", "vote"] = Field(
+        description="what is done with a text beyond the model's context"
+    )
+    families: list[str] = Field(description="families of models with prompts of their own")
+    not_encoder_decoder: str = Field(description='why encoder-decoder models cannot do it; "" where they can')
+    known_failures: list[str]
+
+
+class TaskList(BaseModel):
+    """All task cards."""
+
+    object: Literal["list"]
+    data: list[TaskCard]
+
+
+class FoundEntity(BaseModel):
+    """A mention of something in the text: `text[start:end]`, in characters."""
+
+    text: str
+    type: str
+    start: int
+    end: int
+
+
+class TaskReply(BaseModel):
+    """What came of a task."""
+
+    object: Literal["task"]
+    card: str
+    model: str
+    output: str | list[FoundEntity] = Field(description="a text, a label or code; or entities")
+    notes: list[str] = Field(description="what a reader of the output must know")
+    raw: str = Field(description="the reply that the output was taken from")
+    ran: dict[str, Any] | None = Field(None, description="how the code ran")
+    usage: UsageReply
+    seconds: float = Field(description="of waiting for the model")
+    cost: float | None = Field(description="US dollars, where the price is known")
+    requests: int = Field(description="to the model")
+    steps: list[dict[str, Any]] | None = Field(None, description="with `trace`: every prompt and reply")
+
+
 class Piece(BaseModel):
     """A token and its text."""
 

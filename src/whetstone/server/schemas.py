@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from whetstone.server.messages import ChatMessage, NamedTool, ResponseFormat, Tool
-from whetstone.server.request import Request, Seed, Stop, Text, TokenId, wrong
+from whetstone.server.request import JsonObject, Request, Seed, Stop, Text, TokenId, wrong
 from whetstone.types import Message, Options
 
 
@@ -165,6 +165,27 @@ class EstimateRequest(Request):
     estimate: Literal["auto", "mode", "median", "mean", "log_mean"] = Field(
         "auto", description="which number of the distribution; auto is the median"
     )
+
+
+class TaskRequest(Request):
+    """A request to /v1/tasks/{name}."""
+
+    inputs: JsonObject = Field(description="what the card takes; its JSON Schema is listed under /v1/tasks")
+    shots: Annotated[int, Field(ge=0, le=100)] = Field(0, description="how many of the card's solved cases to show")
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    seed: Seed | None = None
+    part_tokens: Annotated[int, Field(ge=0)] = Field(
+        0, description="read a longer text in parts of at most so many tokens; 0 reads it at once where it fits"
+    )
+    run: bool = Field(False, description="run the code of the card code, contained, and repair it from its errors")
+    repairs: Annotated[int, Field(ge=0, le=10)] = Field(2, description="how often code is repaired at most")
+    trace: bool = Field(False, description="give every prompt and every reply")
+
+    def options(self) -> Options:
+        """How the model is asked; what is left open is the card's."""
+        given = {"temperature": self.temperature, "max_tokens": self.max_tokens, "seed": self.seed}
+        return Options(**{name: value for name, value in given.items() if value is not None})
 
 
 class TokenizeRequest(Request):
