@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from whetstone.chat.context import Fitting
 from whetstone.errors import ModelError
@@ -14,6 +14,29 @@ from whetstone.types import Chunk, ToolCall, Turn, TurnState, Usage
 
 if TYPE_CHECKING:
     from whetstone.chat.writer import AnswerWriter
+
+
+class Answering(Protocol):
+    """An answer under way: its chunks, kept as they are read.
+
+    Attributes:
+        fitting: what was sent, and what was left out.
+    """
+
+    fitting: Fitting
+
+    @property
+    def turn(self) -> Turn:
+        """The answer as it is kept now."""
+        ...
+
+    def __iter__(self) -> Iterator[Chunk]: ...
+
+    def __next__(self) -> Chunk: ...
+
+    def close(self) -> None:
+        """Stop the work, from any thread, and keep what has arrived. Closing twice is harmless."""
+        ...
 
 
 class Answer(Iterator[Chunk]):

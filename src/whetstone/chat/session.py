@@ -5,17 +5,18 @@ A model remembers nothing: each answer is asked for with the system prompt, the 
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-
-from whetstone.chat.answer import Answer
+from whetstone.chat.answer import Answer, Answering
 from whetstone.chat.context import ContextUse, Fitting, Overflow, fit, measure
 from whetstone.chat.store import ConversationStore
 from whetstone.chat.summary import Summaries
+from whetstone.chat.told import is_empty, say_on, say_turns
+from whetstone.chat.tool_answer import ToolAnswer, ToolUse
 from whetstone.chat.tree import latest_leaf, siblings
 from whetstone.errors import UsageError
-from whetstone.models import ChatModel, RenderingModel
+from whetstone.models import ChatModel
 from whetstone.models.pool import ModelPool
+from whetstone.tools.call_ids import with_own_ids
+from whetstone.tools.tool_trace import as_seen
 from whetstone.types import Conversation, Message, Options, Turn, assistant, opening, user
 
 
@@ -77,7 +78,8 @@ class ChatSession:
         system: str | None = None,
         options: Options | None = None,
         overflow: Overflow = "refuse",
-    ) -> Answer:
+        tools: ToolUse | None = None,
+    ) -> Answering:
         """Say something, and have it answered. Nothing is kept when this raises.
 
         Args:
@@ -86,13 +88,14 @@ class ChatSession:
                 keeps it, also for when it is retried or resumed.
             options: by default the conversation's.
             overflow: what to do when it does not fit, see `whetstone.chat.context.fit`.
+            tools: that the model may call on the way. Its calls and their results are kept as turns of their own.
 
         Raises:
             UsageError: the message is empty.
             DoesNotFitError: it does not fit; it tells which turns would be dropped.
             ModelError: the model cannot be loaded, or refuses the messages.
         """
-        return self._say(self.conversation.head, text, model, system, options, overflow)
+        return self._say(self.conversation.head, text, model, system, options, overflow, tools)
 
     def edit(
         self,
@@ -102,12 +105,13 @@ class ChatSession:
         model: str | None = None,
         options: Options | None = None,
         overflow: Overflow = "refuse",
-    ) -> Answer:
+        tools: ToolUse | None = None,
+    ) -> Answering:
         """Say something else instead of what was said in a turn, which stays as another branch. Raises as `ask`."""
         edited = self._store.turn(turn)
         if edited.message["role"] != "user":
             raise UsageError("only what you said yourself can be edited; retry an answer instead")
-        return self._say(edited.parent, text, model, None, options, overflow)
+        return self._say(edited.parent, text, model, None, options, overflow, tools)
 
     def answer(
         self,
@@ -117,12 +121,13 @@ class ChatSession:
         system: str | None = None,
         options: Options | None = None,
         overflow: Overflow = "refuse",
-    ) -> Answer:
-        """One more answer to a turn of the user's. Arguments and errors as of `ask`."""
+        tools: ToolUse | None = None,
+    ) -> Answering:
+        """One more answer to a turn of the user's, or of a tool's. Arguments and errors as of `ask`."""
         answering = self._model(model)
         chosen = self._options(options)
-        fitting = self._fit(answering, self._sent(parent, answering, system), chosen, overflow)
-        return self._begin(answering, parent, fitting, chosen, system)
+        fitting = self._fit(answering, self._sent(parent, answering, system), chosen, overflow, tools)
+        return self._answered(answering, parent, fitting, chosen, system, tools)
 
     def retry(
         self,
@@ -132,7 +137,8 @@ class ChatSession:
         system: str | None = None,
         options: Options | None = None,
         overflow: Overflow = "refuse",
-    ) -> Answer:
+        tools: ToolUse | None = None,
+    ) -> Answering:
         """Another answer beside an answer; by default beside the last one. Raises as `ask`.
 
         Without a `system`, one that the answer was given of its own holds again.
@@ -141,11 +147,11 @@ class ChatSession:
         if turn is None:
             raise UsageError("there is nothing to retry: nothing was said yet")
         retried = self._store.turn(turn)
-        parent = retried.id if retried.message["role"] == "user" else retried.parent
+        parent = retried.id if retried.message["role"] in ("user", "tool") else retried.parent
         if parent is None:
             raise UsageError("the conversation begins with this answer: there is no message to answer again")
         told = _own_prompt(retried) if system is None else system
-        return self.answer(parent, model=model, system=told, options=options, overflow=overflow)
+        return self.answer(parent, model=model, system=told, options=options, overflow=overflow, tools=tools)
 
     def resume(
         self,
@@ -155,7 +161,7 @@ class ChatSession:
         model: str | None = None,
         options: Options | None = None,
         overflow: Overflow = "refuse",
-    ) -> Answer:
+    ) -> Answering:
         """A new answer beside an answer that goes on where it was cut off, with the system prompt it was asked with.
 
         Args:
@@ -175,7 +181,7 @@ class ChatSession:
         chosen = self._options(options)
         told = _own_prompt(resumed)
         asked = [*self._sent(resumed.parent, answering, told), assistant(begun)]
-        fitting = self._fit(answering, asked, chosen, overflow)
+        fitting = self._fit(answering, asked, chosen, overflow, None)
         return self._begin(answering, resumed.parent, fitting, chosen, told, begun)
 
     def branch(self, turn: str) -> None:
@@ -194,30 +200,54 @@ class ChatSession:
         system: str | None,
         options: Options | None,
         overflow: Overflow,
-    ) -> Answer:
+        tools: ToolUse | None,
+    ) -> Answering:
         if not text.strip():
             raise UsageError("the message is empty: write something")
         answering = self._model(model)
         chosen = self._options(options)
         earlier = self._sent(parent, answering, system)
-        _say_on(earlier, user(text), parent is not None and _is_empty(self._store.turn(parent)))
-        fitting = self._fit(answering, earlier, chosen, overflow)
+        say_on(earlier, user(text), parent is not None and is_empty(self._store.turn(parent)))
+        fitting = self._fit(answering, earlier, chosen, overflow, tools)
         said = self._store.add(self._id, parent, user(text))
-        return self._begin(answering, said.id, fitting, chosen, system)
+        return self._answered(answering, said.id, fitting, chosen, system, tools)
 
     def _sent(self, leaf: str | None, model: ChatModel | None, system: str | None) -> list[Message]:
         """What is sent down to `leaf`; None: before the first turn."""
         told = opening(self.conversation.system if system is None else system)
         thoughts = bool(getattr(model, "sends_reasoning_back", False))
-        unanswered = False
-        for turn in self._store.path(self._id, leaf) if leaf else ():
-            if not _is_empty(turn):
-                _say_on(told, _message(turn, thoughts), unanswered)
-            unanswered = _is_empty(turn)
-        return told
+        return say_turns(told, self._store.path(self._id, leaf) if leaf else (), thoughts)
 
-    def _fit(self, model: ChatModel, messages: list[Message], options: Options, overflow: Overflow) -> Fitting:
-        return fit(model, messages, options, overflow, self._summaries)
+    def _fit(
+        self,
+        model: ChatModel,
+        messages: list[Message],
+        options: Options,
+        overflow: Overflow,
+        tools: ToolUse | None,
+    ) -> Fitting:
+        asked = options if tools is None else tools.offered(options)
+        return fit(model, messages, asked, overflow, self._summaries)
+
+    def _answered(
+        self,
+        model: ChatModel,
+        parent: str,
+        fitting: Fitting,
+        options: Options,
+        system: str | None,
+        tools: ToolUse | None,
+    ) -> Answering:
+        if tools is None:
+            return self._begin(model, parent, fitting, options, system)
+
+        def begin(after: str, sent: Fitting, asked: Options) -> Answer:
+            return self._begin(model, after, sent, asked, system)
+
+        def add(after: str, message: Message) -> str:
+            return self._store.add(self._id, after, message).id
+
+        return ToolAnswer(model, parent, fitting, options, tools, begin, add)
 
     def _begin(
         self,
@@ -228,11 +258,14 @@ class ChatSession:
         system: str | None,
         prefix: str = "",
     ) -> Answer:
-        prompt = _prompt(model, fitting.messages, options)
+        prompt = as_seen(model, fitting.messages, options)
         writer = self._store.begin_answer(
             self._id, parent, model=model.identity, options=options, prompt=prompt, system=system
         )
-        return Answer(model, fitting, model.stream(fitting.messages, options), writer, prefix)
+        stream = model.stream(fitting.messages, options)
+        return Answer(
+            model, fitting, with_own_ids(stream, fitting.messages) if options.tools else stream, writer, prefix
+        )
 
     def _model(self, name: str | None) -> ChatModel:
         return self._pool.get(name or self.conversation.model)
@@ -244,32 +277,3 @@ class ChatSession:
 def _own_prompt(turn: Turn) -> str | None:
     """The system prompt that an answer was given in place of the conversation's."""
     return turn.origin.system if turn.origin else None
-
-
-def _message(turn: Turn, thoughts: bool) -> Message:
-    message = turn.message
-    if thoughts and turn.reasoning and message["role"] == "assistant":
-        message = {**message, "reasoning_content": turn.reasoning}
-    return message
-
-
-def _say_on(told: list[Message], message: Message, unanswered: bool) -> None:
-    """Add a message; to the one before it, when both are the user's and no answer came between them."""
-    last = told[-1] if told else None
-    if unanswered and last is not None and last["role"] == message["role"] == "user":
-        told[-1] = user(f"{last['content']}\n\n{message['content']}")
-    else:
-        told.append(message)
-
-
-def _is_empty(turn: Turn) -> bool:
-    message = turn.message
-    return message["role"] == "assistant" and not message["content"] and not message.get("tool_calls")
-
-
-def _prompt(model: ChatModel, messages: Sequence[Message], options: Options) -> str:
-    """The exact text that goes into the model; for an endpoint, which renders it itself, the request's messages."""
-    if isinstance(model, RenderingModel):
-        return model.render(messages, options)
-    asked = {"messages": list(messages), **({"tools": list(options.tools)} if options.tools else {})}
-    return json.dumps(asked, ensure_ascii=False, indent=1)

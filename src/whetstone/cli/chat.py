@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 _SAMPLING = "Sampling"
 _CONVERSATION = "Conversation"
+_TOOLS = "Tools"
 
 OverflowChoice = Literal["ask", "refuse", "drop-oldest", "summarise"]
 
@@ -62,6 +63,30 @@ def chat(
         int | None, typer.Option(min=1, help="Most tokens of an answer.", rich_help_panel=_SAMPLING)
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the sampler.", rich_help_panel=_SAMPLING)] = None,
+    tool: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A tool that the model may call; can be given several times: calculator, date, web:HOST,…, "
+            "files:FOLDER, sql:FILE.db, mcp:COMMAND, python:FILE.py:FUNCTION.",
+            rich_help_panel=_TOOLS,
+        ),
+    ] = None,
+    allow: Annotated[
+        list[str] | None,
+        typer.Option(help="Name of a tool that may be called without asking you.", rich_help_panel=_TOOLS),
+    ] = None,
+    yes_to_all: Annotated[
+        bool, typer.Option("--yes-to-all", help="All tools may be called without asking you.", rich_help_panel=_TOOLS)
+    ] = False,
+    tool_rounds: Annotated[
+        int, typer.Option(min=1, help="Replies of one answer that may call tools.", rich_help_panel=_TOOLS)
+    ] = 8,
+    tool_seconds: Annotated[
+        float, typer.Option(min=1, help="Most seconds of one answer with tools.", rich_help_panel=_TOOLS)
+    ] = 300.0,
+    tool_cost: Annotated[
+        float | None, typer.Option(help="Most dollars of one answer with tools.", rich_help_panel=_TOOLS)
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the answer and its figures as JSON.")] = False,
 ) -> None:
     """Talk to a model: once with a MESSAGE or a pipe, otherwise for as long as you like.
@@ -85,19 +110,26 @@ def chat(
 
     from whetstone.cli.chat_once import notice
     from whetstone.cli.chat_talk import open_talk
+    from whetstone.cli.chat_tools import open_chat_tools
+    from whetstone.tools.limits import ToolLimits
 
     warnings.showwarning = lambda message, *_: notice(str(message))  # without the place in the code
 
     given = {"temperature": temperature, "top_p": top_p, "max_tokens": max_tokens, "seed": seed}
-    with open_talk(
-        model=model,
-        knowledge=kb,
-        system=system,
-        options=_options({name: value for name, value in given.items() if value is not None}),
-        latest=latest,
-        conversation=conversation,
-        keep=not no_save,
-    ) as talk:
+    limits = ToolLimits(rounds=tool_rounds, seconds=tool_seconds, cost=tool_cost)
+    with (
+        open_chat_tools(tool or (), allow or (), yes_to_all, limits) as tools,
+        open_talk(
+            model=model,
+            knowledge=kb,
+            system=system,
+            options=_options({name: value for name, value in given.items() if value is not None}),
+            latest=latest,
+            conversation=conversation,
+            keep=not no_save,
+            tools=tools,
+        ) as talk,
+    ):
         if interactive:
             _converse(talk, overflow)
         else:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from rich.console import Console
 
-from whetstone.chat.answer import Answer
+from whetstone.chat.answer import Answering
 from whetstone.chat.context import DoesNotFitError, Overflow
 from whetstone.chat.session import ChatSession
 from whetstone.cli.chat_display import AnswerDisplay
-from whetstone.cli.chat_feed import Feed
+from whetstone.cli.chat_feed import ConsentAsked, Feed, FeedEvent
 from whetstone.cli.chat_input import without_echo
 from whetstone.cli.chat_show import say, show_dropped
+from whetstone.cli.chat_tools import ChatTools, tools_for
+from whetstone.cli.chat_tools_show import show_call, show_returned
 from whetstone.errors import ModelError
 from whetstone.models import TokenizingModel
 from whetstone.models.pool import ModelPool
+from whetstone.tools.calling import Consent
+from whetstone.tools.events import Called, Returned
 from whetstone.types import Chunk, Message, Turn, text_of, user
 
 
@@ -25,39 +29,39 @@ class Question:
     """Something to be answered.
 
     Attributes:
-        begin: asks for it.
+        begin: asks for it; the feed is asked about calls of tools, and told of them.
         messages: what would be sent if everything fitted.
         begun: text that the answer begins with.
     """
 
-    begin: Callable[[Overflow], Answer]
+    begin: Callable[[Overflow, Feed], Answering]
     messages: Callable[[], Sequence[Message]]
     begun: str = ""
 
 
-def ask(session: ChatSession, text: str) -> Question:
+def ask(session: ChatSession, text: str, tools: ChatTools | None) -> Question:
     """The person says something."""
     return Question(
-        lambda overflow: session.ask(text, overflow=overflow),
+        lambda overflow, feed: session.ask(text, overflow=overflow, tools=tools_for(tools, feed)),
         lambda: [*session.messages(), user(text)],
     )
 
 
-def edit(session: ChatSession, turn: Turn, text: str) -> Question:
+def edit(session: ChatSession, turn: Turn, text: str, tools: ChatTools | None) -> Question:
     """The person says something else instead."""
     before = [] if turn.parent is None else session.messages(turn.parent)
     system = [message for message in session.messages()[:1] if message["role"] == "system"]
     return Question(
-        lambda overflow: session.edit(turn.id, text, overflow=overflow),
+        lambda overflow, feed: session.edit(turn.id, text, overflow=overflow, tools=tools_for(tools, feed)),
         lambda: [*(before or system), user(text)],
     )
 
 
-def retry(session: ChatSession, turn: Turn) -> Question:
+def retry(session: ChatSession, turn: Turn, tools: ChatTools | None) -> Question:
     """Another answer beside an answer, or the first one to a message."""
-    parent = turn.id if turn.message["role"] == "user" else turn.parent
+    parent = turn.id if turn.message["role"] in ("user", "tool") else turn.parent
     return Question(
-        lambda overflow: session.retry(turn.id, overflow=overflow),
+        lambda overflow, feed: session.retry(turn.id, overflow=overflow, tools=tools_for(tools, feed)),
         lambda: session.messages(parent),
     )
 
@@ -65,34 +69,65 @@ def retry(session: ChatSession, turn: Turn) -> Question:
 def resume(session: ChatSession, turn: Turn) -> Question:
     """An answer beside a partial one that goes on where that was cut off."""
     return Question(
-        lambda overflow: session.resume(turn.id, overflow=overflow),
+        lambda overflow, feed: session.resume(turn.id, overflow=overflow),
         lambda: session.messages(turn.id),
         begun=text_of(turn.message),
     )
 
 
-def answer(console: Console, question: Question, overflow: Overflow) -> Feed:
+def answer(console: Console, question: Question, overflow: Overflow, consent: Consent) -> Feed:
     """Draw an answer. A model's failure in the middle of it is in its turn.
 
     Args:
         console: a terminal.
         question: what is answered.
         overflow: what to do when it does not fit.
+        consent: asks the person whether a call of a tool may be made.
 
     Raises:
         WhetstoneError: it could not be asked for, or not be kept.
     """
-    feed = Feed(lambda: question.begin(overflow))
+    feed = Feed(lambda feed: question.begin(overflow, feed))
     try:
-        with without_echo(), AnswerDisplay(console, "; /reasoning shows it") as display:
-            if question.begun:
-                display.add(Chunk(text=question.begun))
-            for chunk in feed.chunks():
-                display.add(chunk)
+        draw(console, feed.events(), consent, "; /reasoning shows it", question.begun)
     except ModelError:
         if feed.answer is None:
             raise
     return feed
+
+
+def draw(console: Console, events: Iterator[FeedEvent], consent: Consent, hint: str = "", begun: str = "") -> None:
+    """Draw what happens in an answer, and have a person consent to calls.
+
+    Args:
+        console: a terminal.
+        events: of a feed.
+        consent: asks the person whether a call may be made.
+        hint: what to say behind the line that reasoning is folded to.
+        begun: text that the answer begins with.
+    """
+    while (event := _draw_text(console, events, hint, begun)) is not None:
+        begun = ""
+        if isinstance(event, Called):
+            show_call(console, event.call)
+        elif isinstance(event, Returned):
+            show_returned(console, event)
+        else:
+            event.answer(consent(event.call))
+
+
+def _draw_text(
+    console: Console, events: Iterator[FeedEvent], hint: str, begun: str
+) -> Called | Returned | ConsentAsked | None:
+    """Draw chunks until something else happens; None at the end."""
+    with without_echo(), AnswerDisplay(console, hint) as display:
+        if begun:
+            display.add(Chunk(text=begun))
+        for event in events:
+            if not isinstance(event, Chunk):
+                return event
+            display.add(event)
+    return None
 
 
 def explain(console: Console, error: DoesNotFitError, question: Question, pool: ModelPool, model: str) -> None:

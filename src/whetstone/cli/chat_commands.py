@@ -12,6 +12,7 @@ COMMANDS = {
     "system": ("[TEXT|@FILE|-]", "show the system prompt, set it, or with - remove it"),
     "model": ("[MODEL]", "list the models that are usable here, or go on with another one"),
     "kb": ("[NAME|-]", "list the knowledge bases, answer from the documents of one, or with - from none"),
+    "tools": ("", "the tools that the model may call, and how it sees them"),
     "retry": ("", "another answer to your last message"),
     "resume": ("", "go on with the last answer where it was cut off"),
     "edit": ("[N]", "change your last message, or turn N, and have it answered; the old one stays as a branch"),

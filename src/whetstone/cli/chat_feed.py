@@ -11,14 +11,43 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Literal
 
-from whetstone.chat.answer import Answer
-from whetstone.types import Chunk
+from whetstone.chat.answer import Answering
+from whetstone.tools.events import Called, Returned
+from whetstone.types import Chunk, ToolCall
 
 _STOP_SECONDS = 5.0  # longest wait for an answer that was told to stop
 
 
+class ConsentAsked:
+    """A call that waits until somebody says whether it may be made.
+
+    Attributes:
+        call: which one.
+    """
+
+    def __init__(self, call: ToolCall) -> None:
+        self.call = call
+        self._allowed = False
+        self._answered = threading.Event()
+
+    def answer(self, allowed: bool) -> None:
+        """Say it."""
+        self._allowed = allowed
+        self._answered.set()
+
+    def wait(self, stopping: threading.Event) -> bool:
+        """What was said; False when the answer is stopped before."""
+        while not self._answered.wait(0.1):
+            if stopping.is_set():
+                return False
+        return self._allowed
+
+
+FeedEvent = Chunk | Called | Returned | ConsentAsked
+
+
 class Feed:
-    """The chunks of an answer as they come, with a pulse in between.
+    """What happens in an answer as it comes, with a pulse in between.
 
     Args:
         begin: asks for the answer. It may load a model, and raise.
@@ -28,17 +57,27 @@ class Feed:
         stopped: whether the person stopped it.
     """
 
-    def __init__(self, begin: Callable[[], Answer]) -> None:
-        self.answer: Answer | None = None
+    def __init__(self, begin: Callable[[Feed], Answering]) -> None:
+        self.answer: Answering | None = None
         self.stopped = False
         self._begin = begin
         self._error: BaseException | None = None
-        self._events: queue.SimpleQueue[Chunk | Literal["end", "interrupt"]] = queue.SimpleQueue()
+        self._events: queue.SimpleQueue[FeedEvent | Literal["end", "interrupt"]] = queue.SimpleQueue()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._read, name="whetstone-chat", daemon=True)
 
-    def chunks(self, pulse: float = 0.1) -> Iterator[Chunk]:
-        """Every chunk; an empty one whenever nothing came for `pulse` seconds. Ctrl-C ends the answer.
+    def consent(self, call: ToolCall) -> bool:
+        """Ask whoever reads the events whether a call may be made; on the thread that reads the answer."""
+        asked = ConsentAsked(call)
+        self._events.put(asked)
+        return asked.wait(self._stopping)
+
+    def watch(self, event: Called | Returned) -> None:
+        """Let whoever reads the events know what a tool does; on the thread that reads the answer."""
+        self._events.put(event)
+
+    def events(self, pulse: float = 0.1) -> Iterator[FeedEvent]:
+        """All that happens; an empty chunk whenever nothing did for `pulse` seconds. Ctrl-C ends the answer.
 
         Raises:
             WhetstoneError: what asking or answering raised.
@@ -65,7 +104,7 @@ class Feed:
 
     def _read(self) -> None:
         try:
-            self.answer = self._begin()
+            self.answer = self._begin(self)
             if self._stopping.is_set():  # `_stop` may have looked before the answer was there
                 self.answer.close()
             for chunk in self.answer:

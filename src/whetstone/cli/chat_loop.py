@@ -10,14 +10,15 @@ from rich.text import Text
 from whetstone.chat.context import DoesNotFitError, Overflow, measure
 from whetstone.cli.chat_answering import Question, answer, ask, edit, explain, resume, retry
 from whetstone.cli.chat_commands import COMMANDS, Command, read_input
-from whetstone.cli.chat_ending import ending, left_out
+from whetstone.cli.chat_ending import ending, left_out, spent
 from whetstone.cli.chat_input import PromptInput
 from whetstone.cli.chat_show import say, show_path, show_stats, show_turns, show_use
 from whetstone.cli.chat_talk import Talk, read_system
+from whetstone.cli.chat_tools_show import show_tools
 from whetstone.cli.chat_writing import write_conversation
 from whetstone.cli.visible import one_line, visible
 from whetstone.errors import UsageError, WhetstoneError
-from whetstone.types import Turn, opening, text_of, user
+from whetstone.types import ToolCall, Turn, opening, text_of, user
 
 _SHOWN_AGAIN = 2  # turns of a conversation that is gone on with
 
@@ -41,6 +42,7 @@ class Interactive:
             "system": self._system,
             "model": self._model,
             "kb": self._kb,
+            "tools": self._tools,
             "retry": self._retry,
             "resume": self._resume,
             "edit": self._edit,
@@ -85,9 +87,9 @@ class Interactive:
                 raise UsageError("another process is writing the last answer: wait for it, or begin anew with /new")
             if head is not None and head.message["role"] == "user":
                 self._note("your message before this one has no answer; this one takes its place, it stays as a branch")
-                self._answer(edit(session, head, text))
+                self._answer(edit(session, head, text, self._talk.tools))
             else:
-                self._answer(ask(session, text))
+                self._answer(ask(session, text, self._talk.tools))
         finally:
             self._talk.forget_if_empty()
 
@@ -95,7 +97,7 @@ class Interactive:
         """Have a question answered, asking what to leave out if need be."""
         self._console.print()
         try:
-            feed = answer(self._console, question, self._overflow or "refuse")
+            feed = answer(self._console, question, self._overflow or "refuse", self._consent)
         except DoesNotFitError as error:
             explain(self._console, error, question, self._talk.pool, self._talk.model)
             if self._overflow is not None or not error.would_drop:
@@ -104,11 +106,12 @@ class Interactive:
             if overflow == "refuse":
                 self._note("nothing was sent; shorten the message, or choose a /model with more context")
                 return
-            feed = answer(self._console, question, overflow)
+            feed = answer(self._console, question, overflow, self._consent)
         if feed.answer is None:
             self._note("stopped before the model was asked")
             return
-        for note in (left_out(feed.answer.fitting), ending(feed.answer.turn, interactive=True)):
+        given = feed.answer
+        for note in (left_out(given.fitting), ending(given.turn, interactive=True), spent(given)):
             if note:
                 self._note(note)
         self._console.print()
@@ -117,6 +120,13 @@ class Interactive:
         choices = {"d": "drop the oldest", "s": "summarise them", "r": "refuse, send nothing"}
         meaning: dict[str, Overflow] = {"d": "drop_oldest", "s": "summarise", "r": "refuse"}
         return meaning[self._keys.choose("What now?", choices)]
+
+    def _consent(self, call: ToolCall) -> bool:
+        choices = {"y": "yes, this once", "a": f"always {call.name}, until I leave", "n": "no"}
+        chosen = self._keys.choose(f"Call {call.name}?", choices)
+        if chosen == "a" and self._talk.tools is not None:
+            self._talk.tools.allow(call.name)
+        return chosen != "n"
 
     def _welcome(self) -> None:
         talk = self._talk
@@ -189,8 +199,14 @@ class Interactive:
         for name in known:
             say(self._console, f"  {name}{'  (answers come from it)' if name == using else ''}")
 
+    def _tools(self, argument: str) -> None:
+        if self._talk.tools is None:
+            raise UsageError("there are no tools: begin with `whet chat --tool calculator`, for example")
+        told = self._talk.session.messages() if self._talk.session is not None else opening(self._talk.system)
+        show_tools(self._console, self._talk.tools, self._talk.pool.get(self._talk.model), told, self._talk.options)
+
     def _retry(self, argument: str) -> None:
-        self._answer(retry(self._talk.said(), self._talk.said().path()[-1]))
+        self._answer(retry(self._talk.said(), self._talk.said().path()[-1], self._talk.tools))
 
     def _resume(self, argument: str) -> None:
         self._answer(resume(self._talk.said(), self._last_answer()))
@@ -208,7 +224,7 @@ class Interactive:
         except (KeyboardInterrupt, EOFError):
             self._note("not changed")
             return
-        self._answer(edit(session, turn, text))
+        self._answer(edit(session, turn, text, self._talk.tools))
 
     def _branch(self, argument: str) -> None:
         session = self._talk.said()

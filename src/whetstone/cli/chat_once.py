@@ -10,16 +10,21 @@ from typing import Any
 
 import typer
 
-from whetstone.chat.answer import Answer
+from whetstone.chat.answer import Answering
 from whetstone.chat.context import DoesNotFitError, Overflow
 from whetstone.chat.session import ChatSession
-from whetstone.cli.chat_ending import ending, left_out
-from whetstone.cli.chat_feed import Feed
+from whetstone.chat.tool_answer import ToolAnswer
+from whetstone.cli.chat_ending import ending, left_out, spent
+from whetstone.cli.chat_feed import Feed, FeedEvent
 from whetstone.cli.chat_talk import Talk
+from whetstone.cli.chat_tools import ChatTools, tools_for
+from whetstone.cli.chat_tools_show import call_line, returned_line
 from whetstone.cli.output import as_json
 from whetstone.cli.visible import one_line
 from whetstone.errors import ModelError, UsageError
-from whetstone.types import Turn, text_of
+from whetstone.tools.events import Called, Returned
+from whetstone.tools.tool_trace import call_as_json
+from whetstone.types import Chunk, ToolCall, text_of
 
 _PATIENCE = 3.0  # seconds before it is said that standard input is being read
 
@@ -73,8 +78,7 @@ def answer_once(talk: Talk, message: str, overflow: Overflow, *, json: bool) -> 
     """
     session = talk.begin()
     try:
-        begin = _asking(session, message, overflow)
-        feed = Feed(begin)
+        feed = Feed(_asking(session, message, overflow, talk.tools))
         failure = _show(feed, json)
     finally:
         talk.forget_if_empty()
@@ -87,10 +91,10 @@ def answer_once(talk: Talk, message: str, overflow: Overflow, *, json: bool) -> 
         raise typer.Exit(failure.exit_code if failure is not None else 1)
     turn = given.turn
     if json:
-        sys.stdout.write(as_json(_as_dict(talk, turn, list(given.fitting.dropped))))
+        sys.stdout.write(as_json(_as_dict(talk, given)))
         sys.stdout.flush()
     said = ending(turn, interactive=False) if talk.kept else turn.error
-    for note in (left_out(given.fitting), said):
+    for note in (left_out(given.fitting), said, spent(given)):
         if note:
             notice(note)
     if failure is not None:
@@ -99,7 +103,9 @@ def answer_once(talk: Talk, message: str, overflow: Overflow, *, json: bool) -> 
         raise typer.Exit(1)
 
 
-def _asking(session: ChatSession, message: str, overflow: Overflow) -> Callable[[], Answer]:
+def _asking(
+    session: ChatSession, message: str, overflow: Overflow, tools: ChatTools | None
+) -> Callable[[Feed], Answering]:
     path = session.path()
     last = path[-1] if path else None
     if last is not None and last.state == "streaming":
@@ -108,16 +114,16 @@ def _asking(session: ChatSession, message: str, overflow: Overflow) -> Callable[
         notice("the last answer was cut off; the conversation goes on after what there is of it")
     if last is not None and last.message["role"] == "user":
         notice("the last message has no answer; this one takes its place")
-        return lambda: session.edit(last.id, message, overflow=overflow)
-    return lambda: session.ask(message, overflow=overflow)
+        return lambda feed: session.edit(last.id, message, overflow=overflow, tools=tools_for(tools, feed))
+    return lambda feed: session.ask(message, overflow=overflow, tools=tools_for(tools, feed))
 
 
 def _show(feed: Feed, json: bool) -> ModelError | None:
     """Write the answer as it comes; the failure that ended it."""
     try:
         if json:
-            for _ in feed.chunks():
-                pass
+            for event in feed.events():
+                _tell(event)
         elif sys.stdout.isatty():
             _show_on_terminal(feed)
         else:
@@ -130,12 +136,32 @@ def _show(feed: Feed, json: bool) -> ModelError | None:
 def _show_on_terminal(feed: Feed) -> None:
     from rich.console import Console
 
-    from whetstone.cli.chat_display import AnswerDisplay
-    from whetstone.cli.chat_input import without_echo
+    from whetstone.cli.chat_answering import draw
+    from whetstone.cli.chat_input import PromptInput
 
-    with without_echo(), AnswerDisplay(Console()) as display:
-        for chunk in feed.chunks():
-            display.add(chunk)
+    keys = PromptInput(None, list)
+
+    def consent(call: ToolCall) -> bool:
+        if sys.stdin is not None and sys.stdin.isatty():
+            return keys.choose(f"Call {call.name}?", {"y": "yes", "n": "no"}) == "y"
+        return _refuse(call)
+
+    draw(Console(), feed.events(), consent)
+
+
+def _tell(event: FeedEvent) -> None:
+    """Say on standard error what tools do. Nobody can be asked here, so what is not allowed by name is refused."""
+    if isinstance(event, Called):
+        notice(call_line(event.call))
+    elif isinstance(event, Returned):
+        notice(returned_line(event))
+    elif not isinstance(event, Chunk):
+        event.answer(_refuse(event.call))
+
+
+def _refuse(call: ToolCall) -> bool:
+    notice(f"{call.name} was not called, as nobody can be asked here: --allow {call.name} allows it")
+    return False
 
 
 def _write_plainly(feed: Feed) -> None:
@@ -144,11 +170,15 @@ def _write_plainly(feed: Feed) -> None:
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")  # half of a surrogate pair must not end the program
     try:
-        for chunk in feed.chunks():
-            if chunk.text:
-                sys.stdout.write(chunk.text)
+        for event in feed.events():
+            if isinstance(event, Chunk) and event.text:
+                sys.stdout.write(event.text)
                 sys.stdout.flush()
-                last = chunk.text
+                last = event.text
+            elif isinstance(event, Called) and not last.endswith("\n"):  # what it says next is another reply
+                sys.stdout.write("\n")
+                last = "\n"
+            _tell(event)
     finally:
         if not last.endswith("\n"):
             with suppress(BrokenPipeError):
@@ -156,10 +186,11 @@ def _write_plainly(feed: Feed) -> None:
                 sys.stdout.flush()
 
 
-def _as_dict(talk: Talk, turn: Turn, dropped: list[int]) -> dict[str, Any]:
+def _as_dict(talk: Talk, given: Answering) -> dict[str, Any]:
+    turn = given.turn
     origin = turn.origin
     assert origin is not None  # an answer of a model
-    return {
+    told: dict[str, Any] = {
         "conversation": turn.conversation if talk.kept else None,
         "turn": turn.id if talk.kept else None,
         "state": turn.state,
@@ -180,5 +211,23 @@ def _as_dict(talk: Talk, turn: Turn, dropped: list[int]) -> dict[str, Any]:
         "first_token_seconds": origin.first_token_seconds,
         "cost": origin.cost,
         "finish_reason": origin.finish_reason,
-        "left_out": len(dropped),
+        "left_out": len(given.fitting.dropped),
+    }
+    if isinstance(given, ToolAnswer):
+        told["tool_calls"] = [call_as_json(call) for call in given.calls]
+        told["whole_answer"] = _whole(given)
+    return told
+
+
+def _whole(given: ToolAnswer) -> dict[str, Any] | None:
+    """Figures of all replies of an answer with tools; None where the model failed in it."""
+    if given.ended is None:
+        return None
+    usage = given.ended.usage
+    return {
+        "ended": given.ended.reason,
+        "replies": given.ended.rounds,
+        "usage": {"prompt_tokens": usage.prompt_tokens, "completion_tokens": usage.completion_tokens},
+        "seconds": given.ended.seconds,
+        "cost": given.ended.cost,
     }

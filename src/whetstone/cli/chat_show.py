@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from rich.console import Console, Group
 from rich.table import Table
@@ -17,6 +18,7 @@ from whetstone.types import Turn, Usage, text_of
 
 _BAR = 60  # cells of the context meter
 _HEAD = 60  # characters of a turn in a list
+_CALL = 300  # of a tool's call, or of its result
 _PARTS = {"system": "magenta", "history": "blue", "message": "cyan", "template": "bright_black", "reply": "yellow"}
 
 
@@ -90,10 +92,22 @@ def show_path(console: Console, turns: Sequence[Turn]) -> None:
         if turn.message["role"] == "assistant":
             body = [SafeMarkdown(text)] if text.strip() else []
             note = [Text(folded(turn.reasoning, None), style="dim")] if turn.reasoning else []
-            console.print(Group(*note, *body, *([Text(state_of(turn), style="yellow")] if state_of(turn) else [])))
+            calls = [Text(f"→ calls {one_line(_called(call), _CALL)}", style="cyan") for call in _calls(turn)]
+            state = [Text(state_of(turn), style="yellow")] if state_of(turn) else []
+            console.print(Group(*note, *body, *calls, *state))
+        elif turn.message["role"] == "tool":
+            console.print(Text(f"← {one_line(text, _CALL)}", style="dim"))
         else:
             console.print(Text(visible(f"> {text}"), style="bold"))
         console.print()
+
+
+def _calls(turn: Turn) -> Sequence[dict[str, Any]]:
+    return [call for call in turn.message.get("tool_calls") or () if isinstance(call.get("function"), dict)]
+
+
+def _called(call: dict[str, Any]) -> str:
+    return f"{call['function'].get('name', '')} {call['function'].get('arguments', '')}"
 
 
 def state_of(turn: Turn) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from whetstone.chat.session import ChatSession
 from whetstone.chat.store import ConversationStore
+from whetstone.cli.chat_tools import ChatTools
 from whetstone.errors import DataError, UsageError
 from whetstone.models.knowledge_spec import KNOWLEDGE, answering_spec, knowledge_name, knowledge_spec
 from whetstone.models.pool import ModelPool
@@ -31,6 +32,7 @@ class Talk:
         options: sampling options.
         conversation: one to go on with.
         kept: whether the store outlives this program.
+        tools: that the model may call; None for none.
     """
 
     def __init__(
@@ -43,8 +45,10 @@ class Talk:
         options: Options = Options(),  # noqa: B008
         conversation: Conversation | None = None,
         kept: bool = True,
+        tools: ChatTools | None = None,
     ) -> None:
         self.kept = kept
+        self.tools = tools
         self.store = store
         self.pool = pool
         self.model = model
@@ -124,6 +128,7 @@ def open_talk(
     latest: bool = False,
     conversation: str | None = None,
     keep: bool = True,
+    tools: ChatTools | None = None,
 ) -> Iterator[Talk]:
     """The conversation that the command line asks for.
 
@@ -135,6 +140,7 @@ def open_talk(
         latest: go on with the latest conversation.
         conversation: go on with this one; the beginning of its id is enough.
         keep: keep what is said. Otherwise it lives in a folder that is removed at the end.
+        tools: that the model may call; whoever opened them closes them.
 
     Raises:
         WhetstoneError: there is no such conversation, or the database cannot be opened.
@@ -173,6 +179,7 @@ def open_talk(
             options=found.options if found else options,
             conversation=found,
             kept=keep,
+            tools=tools,
         )
 
 

@@ -144,5 +144,18 @@ def read_arguments(call: ToolCall) -> dict[str, Any]:
     return arguments
 
 
+def as_wire(call: ToolCall) -> dict[str, Any]:
+    """A call as the conversation repeats it to the model.
+
+    Arguments that are no JSON object are left out: templates would fail on them, and the answer to the call quotes them.
+    """
+    arguments = call.arguments
+    try:
+        read_arguments(call)
+    except UsageError:
+        arguments = "{}"
+    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": arguments or "{}"}}
+
+
 def _settle(running: Running, outcome: Outcome, result: ToolResult) -> None:
     running.outcome, running.result = outcome, result

@@ -7,12 +7,12 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Collection, Generator, Iterator, Sequence
-from typing import Any
 
 from whetstone.errors import UsageError
 from whetstone.models import ChatModel, ContextModel
 from whetstone.models.catalogue import cost
-from whetstone.tools.calling import Caller, Consent, Running, read_arguments
+from whetstone.tools.call_ids import with_own_ids
+from whetstone.tools.calling import Caller, Consent, Running, as_wire
 from whetstone.tools.events import Asked, Called, Ended, Reason, Returned, Said, ToolEvent
 from whetstone.tools.limits import ToolLimits
 from whetstone.tools.marking import told as told_result
@@ -21,7 +21,8 @@ from whetstone.tools.tool_box import ToolBox
 from whetstone.types import Chunk, Message, Options, ToolCall, Usage
 
 Ask = Callable[[Sequence[Message], Options], Iterator[Chunk]]
-"""How a reply is asked for: `ChatModel.stream`, or something that also keeps it."""
+"""How a reply is asked for: from the model alone, or from something that also keeps it. Its calls have unique ids, see
+`call_ids`."""
 
 _RESERVED_REPLY = 512  # tokens of the context that results leave to the reply; a quarter of a small context
 
@@ -125,25 +126,15 @@ class ToolRun(Iterator[ToolEvent]):
             timer.cancel()
             _close(self._stream)
         self._text = "".join(text)
-        calls = [] if options.tool_choice == "none" else self._with_ids(calls)
+        if options.tool_choice == "none":  # and made all the same
+            calls = []
         message: Message = {"role": "assistant", "content": self._text}
         if calls:
-            message = {"role": "assistant", "content": self._text or None, "tool_calls": list(map(_wire, calls))}
+            message = {"role": "assistant", "content": self._text or None, "tool_calls": list(map(as_wire, calls))}
         if getattr(self._model, "sends_reasoning_back", False) and any(reasoning):
             message["reasoning_content"] = "".join(reasoning)
         self._told.append(message)
         return calls
-
-    def _with_ids(self, calls: Sequence[ToolCall]) -> list[ToolCall]:
-        """The calls, each with an id that no other call of the conversation has."""
-        taken = {str(call.get("id")) for message in self._told for call in message.get("tool_calls") or ()}
-        named: list[ToolCall] = []
-        for call in calls:
-            free = (f"call_{number}" for number in itertools.count(len(taken)))
-            id = call.id if call.id and call.id not in taken else next(id for id in free if id not in taken)
-            taken.add(id)
-            named.append(ToolCall(id, call.name, call.arguments))
-        return named
 
     def _make(self, calls: list[ToolCall]) -> Generator[ToolEvent]:
         for call in calls:
@@ -227,7 +218,7 @@ def run_tools(
         consent: asked for each call of a tool that is not allowed by name, on the thread that reads the events; None
             refuses those calls.
         allowed: names of tools that may be called without asking.
-        ask: how a reply is asked for, instead of `model.stream`.
+        ask: how a reply is asked for, instead of from the model itself.
 
     Returns:
         The events, of which the last one is `Ended`. Closing it stops the answer, from any thread.
@@ -245,18 +236,11 @@ def run_tools(
         )
     for name in allowed:
         box.get(name)
-    return ToolRun(model, messages, box, options, limits, Caller(box, consent, allowed), ask or model.stream)
 
+    def stream(told: Sequence[Message], chosen: Options) -> Iterator[Chunk]:
+        return with_own_ids(model.stream(told, chosen), told)
 
-def _wire(call: ToolCall) -> dict[str, Any]:
-    """A call in the conversation. Arguments that are no JSON object are left out: templates would fail on them, and the
-    answer to the call quotes them."""
-    arguments = call.arguments
-    try:
-        read_arguments(call)
-    except UsageError:
-        arguments = "{}"
-    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": arguments or "{}"}}
+    return ToolRun(model, messages, box, options, limits, Caller(box, consent, allowed), ask or stream)
 
 
 def _close(stream: Iterator[Chunk] | None) -> None:

@@ -46,6 +46,11 @@ class ToolBox:
         return len(self._named())
 
     @property
+    def tools(self) -> tuple[Tool, ...]:
+        """The tools as they are now: a box can be a source in another one."""
+        return tuple(self)
+
+    @property
     def names(self) -> tuple[str, ...]:
         """The names of the tools as they are now."""
         return tuple(self._named())

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from whetstone.chat.answer import Answer
+from whetstone.chat.answer import Answering
 from whetstone.chat.context import DoesNotFitError, Overflow
 from whetstone.chat.session import ChatSession
 from whetstone.chat.store import ConversationStore
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 class Begun:
     """Answers that have begun, and a sentence about one that could not begin beside them."""
 
-    answers: tuple[Answer, ...]
+    answers: tuple[Answering, ...]
     refused: str = ""
 
     def remarks(self) -> str:

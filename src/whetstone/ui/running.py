@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from whetstone.chat.answer import Answer
+from whetstone.chat.answer import Answering
 from whetstone.errors import ModelError, WhetstoneError
 from whetstone.types import TokenLogprob, Turn
 
@@ -23,7 +23,7 @@ class Running:
         version: changes when anything has arrived.
     """
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: Answering) -> None:
         self._answer = answer
         self.turn_id = answer.turn.id
         self.prefix = str(answer.turn.message["content"] or "")

@@ -63,10 +63,11 @@ class Folder:
             descriptor = self._open(parts)
         except OSError as error:
             raise UsageError(f"{name[:120]!r} cannot be read: {_reason(error)}") from None
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            os.close(descriptor)
+            raise UsageError(f"{name[:120]!r} is no file")
         with os.fdopen(descriptor, "rb") as file:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                raise UsageError(f"{name[:120]!r} is no file")
             if status.st_size > MOST_BYTES:
                 raise UsageError(f"{name[:120]!r} has {status.st_size:,} bytes; at most {MOST_BYTES:,} are read")
             data = file.read(MOST_BYTES + 1)

@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 from urllib.parse import urljoin, urlsplit
 
 _UNSEEN = {"script", "style", "template", "noscript", "svg", "math", "head", "iframe", "object", "select", "textarea"}
+_CLOSED_BY_ITSELF = {"p", "li", "td", "th", "tr", "dd", "dt"}  # ends where the next one begins
 _VOID = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"}
 _INLINE = {
     *("a", "abbr", "b", "bdi", "bdo", "big", "cite", "code", "data", "del", "dfn", "em", "font", "i", "ins", "kbd"),
@@ -46,8 +47,10 @@ class _Page(HTMLParser):
         named = dict(attrs)
         if tag == "title" and not self.title:
             self._in_title = True
-        if self._unseen == "head" and tag == "body":  # a head that nobody closed
-            self._unseen = ""
+        if tag == "body":
+            self._in_title = False
+        if (self._unseen == "head" and tag == "body") or (tag == self._unseen and tag in _CLOSED_BY_ITSELF):
+            self._unseen = ""  # nobody closed it, and nobody had to
         if self._unseen:
             self._depth += tag == self._unseen
             return
