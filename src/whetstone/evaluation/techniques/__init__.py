@@ -24,6 +24,7 @@ TECHNIQUES = Registry(
         "lightgbm": f"{_FOLDER}.boosted:BoostedTrees",
         "ask": f"{_FOLDER}.asked:Ask",
         "few-shot": f"{_FOLDER}.asked:FewShot",
+        "vote": f"{_FOLDER}.voted:Voted",
         "price": f"{_FOLDER}.priced:Priced",
         "calibrated": f"{_FOLDER}.calibrated:Calibrated",
         "hidden-ridge": f"{_FOLDER}.hidden:HiddenRidge",

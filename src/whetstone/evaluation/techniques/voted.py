@@ -1,0 +1,148 @@
+"""A language model is asked several times about each case, and its answers vote: self-consistency."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from whetstone.errors import ModelError, UsageError
+from whetstone.evaluation.technique import TechniqueContext, digest
+from whetstone.evaluation.techniques.asked import OPTIONS, Ask
+from whetstone.evaluation.techniques.examples import Examples
+from whetstone.evaluation.techniques.read_answer import read_answer
+from whetstone.models import BatchModel, replies
+from whetstone.models.catalogue import cost
+from whetstone.prompting.consistency import How, sampling, vote
+from whetstone.prompting.few_shot import ExampleChooser
+from whetstone.types import Case, Options, Prediction, Problem, Reading, Reply, TargetKind, Usage
+
+_MOST = 50
+_BATCH = 32  # cases that a model which answers in batches is asked about together
+# A prompt of the user's own may let the model reason before it answers, which is what voting is best for.
+_OWN_TEMPLATE_TOKENS = 512
+
+
+@dataclass
+class _Samples:
+    """What came back for one case so far."""
+
+    replies: list[dict[str, Any]] = field(default_factory=list)
+    usage: Usage = field(default_factory=Usage)
+    seconds: float = 0.0
+    cost: float | None = 0.0
+
+
+class Voted(Ask):
+    """`vote:N[:few-shot[:METHOD[:K]]]`: the language model, asked N times with seeds of their own; the answers vote.
+
+    Labels and texts by majority, numbers by their median (Wang et al. 2022; see `whetstone.prompting.consistency`). A
+    sample that cannot be read has no vote. With few-shot, examples stand before the question as `few-shot` shows them.
+    """
+
+    def __init__(self, arguments: str, context: TechniqueContext) -> None:
+        count, _, rest = arguments.partition(":")
+        technique, _, shown = rest.partition(":")
+        if not (count.isascii() and count.isdigit() and 2 <= int(count) <= _MOST) or technique not in ("", "few-shot"):
+            raise UsageError(
+                f"vote takes how many samples, 2 to {_MOST}, and after that few-shot with its arguments, or nothing "
+                f"(vote:5, vote:5:few-shot:nearest:3), not {arguments!r}"
+            )
+        self._count = int(count)
+        name = f"vote:{self._count}"
+        self._shown = Examples(f"{name}:few-shot", shown or "nearest", context.seed) if technique else None
+        self._chooser: ExampleChooser
+        if self._shown is not None:
+            self.needs_training = True
+            self.looks_up = self._shown.looked_up
+            name = f"{name}:few-shot:{self._shown.name}"
+        self._set_up(name, context)
+
+    def _more_identity(self) -> Mapping[str, Any]:
+        shown = dict(self._shown.identity) if self._shown is not None else {}
+        return {**shown, "sampling": self._sampling("number").model_dump(exclude_defaults=True), "samples": self._count}
+
+    def _sampling(self, kind: TargetKind, sample: int = 0) -> Options:
+        """How one of the samples is asked for."""
+        options = OPTIONS[kind]
+        if self._context.options.get("template"):
+            options = options.model_copy(update={"max_tokens": _OWN_TEMPLATE_TOKENS})
+        return sampling(options, self._context.seed, sample)
+
+    def fit(self, problem: Problem) -> None:
+        super().fit(problem)
+        if self._shown is not None:
+            self._chooser = self._shown.chooser(
+                problem, self.name, self._context.progress, instead=f"vote:{self._count}"
+            )
+
+    def _examples(self, cases: Sequence[Case]) -> list[list[Case]]:
+        return self._chooser.choose(cases) if self._shown is not None else super()._examples(cases)
+
+    def keys(self, cases: Sequence[Case]) -> list[str]:
+        return [self._key(key) for key in super().keys(cases)]
+
+    def _key(self, question: str) -> str:
+        """The digest of a question asked so often and so, given that of the question."""
+        asked = self._sampling(self._problem.kind).model_dump(exclude_defaults=True)
+        return digest(question, "vote", self._count, asked)
+
+    def predict(self, cases: Sequence[Case]) -> Iterator[Prediction]:
+        """An answer to each case. Cases are asked about a few at a time, so that a kill loses few samples."""
+        size = _BATCH if isinstance(self._model, BatchModel) else max(1, self._model.concurrency)
+        for start in range(0, len(cases), size):
+            yield from self._predict_together(cases[start : start + size])
+
+    def _predict_together(self, cases: Sequence[Case]) -> Iterator[Prediction]:
+        questions = self._ask_about(cases)
+        sampled = [_Samples() for _ in cases]
+        conversations = [question.messages for question in questions]
+        for sample in range(self._count):
+            options = self._sampling(self._problem.kind, sample)
+            for index, reply in replies(self._model, conversations, options):
+                self._take(sampled[index], reply, options)
+        for case, question, samples in zip(cases, questions, sampled, strict=True):
+            yield Prediction(
+                case.id,
+                self._key(question.key),
+                self._voted(samples.replies),
+                raw=json.dumps(samples.replies, ensure_ascii=False),
+                prompt=question.prompt,
+                usage=samples.usage,
+                seconds=samples.seconds,
+                cost=samples.cost,
+            )
+
+    def _take(self, samples: _Samples, reply: Reply | ModelError, options: Options) -> None:
+        if isinstance(reply, ModelError):
+            samples.replies.append({"seed": options.seed, "error": str(reply)})
+            return
+        samples.replies.append({"seed": options.seed, "reply": reply.text, "finish_reason": reply.finish_reason})
+        samples.usage += reply.usage
+        samples.seconds += reply.seconds
+        price = cost(self._model.identity, reply.usage)
+        samples.cost = None if price is None or samples.cost is None else samples.cost + price
+
+    def reread(self, prediction: Prediction) -> Prediction:
+        """Earlier replies, read as answers to this problem."""
+        return replace(prediction, reading=self._voted(json.loads(prediction.raw)))
+
+    def _voted(self, given: Sequence[Mapping[str, Any]]) -> Reading:
+        """What the samples come to; where none can be read, what is wrong with most of them."""
+        readings = [self._read(one) for one in given]
+        how: How = "median" if self._problem.kind == "number" else "majority"
+        result = vote([reading.value if reading.ok else None for reading in readings], how)
+        if result.readable:
+            return Reading("value", result.value, str(result))
+        status, _ = Counter(reading.status for reading in readings).most_common(1)[0]
+        note = next(reading.note for reading in readings if reading.status == status)
+        return Reading(
+            "unparsable" if status == "out_of_range" else status, note=f"no sample of {len(given)} counts: {note}"
+        )
+
+    def _read(self, one: Mapping[str, Any]) -> Reading:
+        if "error" in one:
+            return Reading("error", note=one["error"])
+        return read_answer(one["reply"], self._problem, cut_off=one["finish_reason"] == "length")
