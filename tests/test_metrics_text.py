@@ -7,8 +7,10 @@ from collections.abc import Sequence
 
 import pytest
 
+from whetstone import settings
 from whetstone.datasets.freeze import freeze, thaw
 from whetstone.errors import DataError, UsageError
+from whetstone.evaluation import execution
 from whetstone.evaluation.judged import judge
 from whetstone.evaluation.metrics import deciding_metric, metrics_of, score
 from whetstone.evaluation.translation import cut
@@ -158,6 +160,17 @@ def test_programs_pass_when_their_tests_do_and_only_then() -> None:
     problem = problem_of("pass_rate", cases)
     assert values(problem, programs)["pass_rate"] == pytest.approx(1 / 5)
     assert [item.band.letter for item in judge(problem, answers(programs))] == ["G", "R", "R", "R", "U"]
+
+
+def test_a_program_that_loops_is_stopped_by_what_it_computes_and_the_clock_may_be_generous(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(execution, "PROCESSOR_SECONDS", 1.0)
+    found = execution.outcome(Case("c0", "", "…", PYTHON), "while True:\n    pass")
+    assert (found.passed, found.timed_out, found.problem) == (False, True, "it was stopped after 1 s of computing")
+    assert not list((settings.home() / "checks").rglob("*.json"))  # a faster machine might have seen it pass
+    execution.outcome(Case("c0", "", "…", PYTHON), "def double(n): return 2 * n")
+    assert len(list((settings.home() / "checks").rglob("*.json"))) == 1
 
 
 def test_queries_pass_when_they_give_the_right_rows_in_any_order() -> None:

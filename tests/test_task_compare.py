@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from whetstone import settings
+from whetstone.cli.compare_card import card_source
 from whetstone.errors import DataError, ModelConnectionError, UnknownNameError, UsageError
 from whetstone.evaluation.metrics import METRICS, score
 from whetstone.evaluation.technique import TechniqueContext
 from whetstone.models.scripted import ScriptedModel
 from whetstone.tasks import Card, cards, load_card
-from whetstone.types import Message, Prediction, Problem, Reading, text_of
+from whetstone.types import Case, Message, Prediction, Problem, Reading, text_of
+from whetstone.workflows.compare import compare
 from whetstone.workflows.frozen import load_problem
 from whetstone.workflows.task_compare import card_named, compare_card
 from whetstone.workflows.task_problem import card_problem, inputs_of
@@ -41,7 +46,7 @@ def test_the_expected_answers_of_a_card_are_right_by_its_own_metric(name: str) -
     found = score(problem, perfect(problem), resamples=99).metrics
     assert found[problem.metric].value == pytest.approx(best(problem.metric))
     # The training cases are shown as examples, so theirs have to be right as well.
-    examples = Problem(**{**vars(problem), "test": problem.train})
+    examples = replace(problem, test=problem.train)
     assert score(examples, perfect(examples), resamples=99).metrics[problem.metric].value == pytest.approx(
         best(problem.metric)
     )
@@ -187,7 +192,8 @@ def test_a_reply_without_an_answer_is_unreadable_and_counts_as_wrong(tmp_path: P
     card = small_card(tmp_path / "colours", things())
 
     def sometimes(messages: Sequence[Message]) -> str:
-        return '{"label": ""}' if "grass" in text_of(messages[-1]) else says_white(messages)
+        about_grass = any("grass" in text_of(message) for message in messages)  # told again what is wrong, too
+        return '{"label": ""}' if about_grass else says_white(messages)
 
     model = ScriptedModel(sometimes, spec="scripted:a")
     (result,) = compare_card(card, models=["a"], load=lambda _: model).results
@@ -248,3 +254,33 @@ def test_a_card_is_named_by_its_name_or_its_folder_and_nothing_else(
     assert card_named("diamonds") is None
     assert (card_named("summarize") or load_card("code")).name == "summarize"
     assert (card_named("colours") or load_card("code")).title == "Colours"
+
+
+def test_whet_compare_takes_a_card_in_place_of_data(tmp_path: Path) -> None:
+    small_card(tmp_path / "colours", things())
+    asked = ["compare", "colours", "-m", 'scripted:reply?text={"label":"white"}', "--shots", "0,2", "-q", "--json", "-"]
+    found = subprocess.run(
+        [sys.executable, "-c", "from whetstone.cli.main import run; run()", *asked],
+        capture_output=True, text=True, cwd=tmp_path, check=False,
+    )  # fmt: skip
+    assert found.returncode == 0, found.stderr
+    report = json.loads(found.stdout)
+    assert [run["technique"] for run in report["runs"]] == ["ask", "few-shot:balanced:2"]
+    assert {run["metrics"]["accuracy"]["value"] for run in report["runs"]} == {0.5}
+
+
+def test_options_about_data_are_refused_beside_a_card() -> None:
+    with pytest.raises(UsageError, match=r"leave --target out, or write \./summarize for a file"):
+        card_source("summarize", None, {"--text": None, "--strict": False, "--target": "price"})
+    assert card_source("items.csv", None, {"--target": "price"}) is None
+
+
+def test_any_problem_of_texts_can_be_judged_by_the_fields_that_a_metric_reads(tmp_path: Path) -> None:
+    """Stored answers are judged again from the frozen cases, so these fields are frozen with them."""
+    cases = [Case(str(i), f"question {i}", "ten", {"accepted": '["ten", "10"]', "colour": "red"}) for i in range(25)]
+    problem = Problem("numbers", "text", "number", "answer_match", [], [], cases, "cd" * 32)
+    model = ScriptedModel(lambda messages: "10.", spec="scripted:a")
+    report = compare(problem, ["ask"], models=["a"], load=lambda _: model)
+    thawed = load_problem(settings.home(), problem.fingerprint)
+    assert dict(thawed.test[0].fields) == {"accepted": '["ten", "10"]'}
+    assert score(thawed, report.results[0].predictions, resamples=99).metrics["answer_match"].value == 1.0

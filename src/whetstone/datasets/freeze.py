@@ -37,7 +37,7 @@ def freeze(problem: Problem) -> dict[str, bytes]:
     for index, case in enumerate(problem.test):
         line: dict[str, Any] = {"id": case.id, "text": case.text, "expected": case.expected}
         if problem.pinned:
-            line["fields"] = {name: str(case.fields[name]) for name in problem.pinned}
+            line["fields"] = {name: _cell(case.fields.get(name)) for name in problem.pinned}
         if groups:
             line["group"] = groups[index]
         lines.append(json.dumps(line, ensure_ascii=False, separators=(",", ":")))
@@ -63,6 +63,10 @@ def freeze(problem: Problem) -> dict[str, bytes]:
         "test_sha256": hashlib.sha256(test).hexdigest(),
     }
     return {TEST: test, METADATA: json.dumps(metadata, ensure_ascii=False, indent=1).encode() + b"\n"}
+
+
+def _cell(value: Any) -> str:
+    return "" if value is None else str(value)
 
 
 def thaw(files: Mapping[str, bytes], place: str = "the frozen problem") -> Problem:

@@ -8,8 +8,8 @@ A case is judged by its fields, all of them texts:
     rows      of SQL: the rows that are right, as a JSON list of lists
     ordered   of SQL: "yes" where their order counts
 
-Programs are run in `whetstone.tools.contained`, a second or so each at most; what came of one is kept, in memory and in
-`checks/` below the home folder, so that a report made again runs nothing.
+Programs are run in `whetstone.tools.contained`, for a tenth of a second or so; what came of one is kept, in memory and
+in `checks/` below the home folder, so that a report made again runs nothing.
 """
 
 from __future__ import annotations
@@ -31,8 +31,10 @@ from whetstone.evaluation.technique import digest
 from whetstone.storage.files import write_atomically
 from whetstone.types import Case
 
-SECONDS = 5.0  # for one program: a right one takes a hundredth of that, and one that loops must not hold up a report
-_FIELDS = ("language", "tests", "script", "rows", "ordered")
+# For one program. A right one computes for a hundredth of that; the clock is generous, so that a right one passes on a
+# machine that is busy with other work too.
+SECONDS, PROCESSOR_SECONDS = 30.0, 3.0
+FIELDS = ("language", "tests", "script", "rows", "ordered")
 _VERSION = 1  # of how programs are judged; part of what is kept
 
 
@@ -43,10 +45,12 @@ class Outcome:
     Attributes:
         passed: whether it does what it was to do.
         problem: what is wrong with it, in a sentence; "" where it passed.
+        timed_out: whether it was stopped, so that it might pass on another machine: this is not kept on the disk.
     """
 
     passed: bool
     problem: str = ""
+    timed_out: bool = False
 
 
 def outcome(case: Case, code: str) -> Outcome:
@@ -57,7 +61,7 @@ def outcome(case: Case, code: str) -> Outcome:
         ContainmentError: this machine has no guards for code that a model wrote; nothing was run.
         StorageError: what came of it cannot be kept.
     """
-    check = {name: str(case.fields.get(name) or "") for name in _FIELDS}
+    check = {name: str(case.fields.get(name) or "") for name in FIELDS}
     judge = _JUDGES.get(check["language"])
     if judge is None or not (check["tests"] or check["rows"]):
         raise UsageError(
@@ -84,7 +88,8 @@ def _known(check: str, code: str) -> Outcome:
         pass  # not judged yet, or torn: the program is run
     asked: dict[str, str] = json.loads(check)
     found = _JUDGES[asked["language"]](asked, code)
-    write_atomically(path, json.dumps(asdict(found)))
+    if not found.timed_out:
+        write_atomically(path, json.dumps(asdict(found)))
     return found
 
 
@@ -93,9 +98,12 @@ def _python(check: Mapping[str, str], code: str) -> Outcome:
 
     # Printed by whoever reaches the end: a program that leaves early, with exit code 0, has passed no test.
     reached = f"reached the end {digest(check, code)}"
-    ran = run_contained(f"{code}\n\n{check['tests']}\n\nprint({reached!r})\n", limits=Limits(seconds=SECONDS))
+    ran = run_contained(
+        f"{code}\n\n{check['tests']}\n\nprint({reached!r})\n",
+        limits=Limits(seconds=SECONDS, processor_seconds=PROCESSOR_SECONDS),
+    )
     if not ran.fine:
-        return Outcome(False, ran.problem)
+        return Outcome(False, ran.problem, ran.killed_by == "time")
     if ran.stdout.rstrip().rpartition("\n")[2] != reached:
         return Outcome(False, "it ended before its tests did")
     return Outcome(True)
@@ -106,9 +114,11 @@ def _sql(check: Mapping[str, str], code: str) -> Outcome:
     from whetstone.tools.contained_sql import run_sql
 
     wanted: list[list[Any]] = json.loads(check["rows"])
-    ran = run_sql(check["script"], code, limits=Limits(seconds=SECONDS), rows=len(wanted) + 1)
+    ran = run_sql(
+        check["script"], code, limits=Limits(seconds=SECONDS, processor_seconds=PROCESSOR_SECONDS), rows=len(wanted) + 1
+    )
     if not ran.fine:
-        return Outcome(False, ran.problem)
+        return Outcome(False, ran.problem, ran.killed_by == "time")
     if ran.more or len(ran.rows) != len(wanted):
         given = f"more than {len(wanted)}" if len(ran.rows) > len(wanted) else str(len(ran.rows))
         return Outcome(False, f"it gives {given} rows instead of {len(wanted)}")

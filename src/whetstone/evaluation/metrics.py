@@ -55,6 +55,7 @@ class Metric:
         over: "readable" items, or "all" that were asked.
         bounds: the smallest and the largest value that it can have.
         beside: the deciding metrics that it is reported beside, where it does not belong to every problem of its kind.
+        reads: fields of a case that it judges by, where it needs more than the text and the true answer.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Metric:
     over: Literal["readable", "all"] = "all"
     bounds: tuple[float, float] = (0.0, 1.0)
     beside: frozenset[str] = frozenset()
+    reads: tuple[str, ...] = ()
 
     @property
     def higher_is_better(self) -> bool:
@@ -135,14 +137,17 @@ _TABLE = (
     Metric("rouge_l", "ROUGE-L", _TEXT, "higher", "plain", f.rouge_l, "smooth", beside=_WORDING),
     Metric("rouge_1", "ROUGE-1", _TEXT, "higher", "plain", f.rouge_1, "smooth", beside=_WORDING),
     Metric("coverage", "coverage", _TEXT, "higher", "share", coverage.coverages, "smooth",
-           beside=frozenset({"coverage"})),
+           beside=frozenset({"coverage"}), reads=("points",)),
     Metric("chrf", "chrF", _TEXT, "higher", "hundred", mt.chrf_counts, "smooth", mt.chrf,
            bounds=_HUNDRED, beside=_TRANSLATION),
     Metric("bleu", "BLEU", _TEXT, "higher", "hundred", mt.bleu_counts, "rough", mt.bleu,
            bounds=_HUNDRED, beside=_TRANSLATION),
-    Metric("token_f1", "word F1", _TEXT, "higher", "plain", short_answers.f1_scores, "smooth", beside=_ANSWER),
-    Metric("answer_match", "right answers", _TEXT, "higher", "share", short_answers.same, "share", beside=_ANSWER),
-    Metric("pass_rate", "pass rate", _TEXT, "higher", "share", execution.passes, "share", beside=_CODE),
+    Metric("token_f1", "word F1", _TEXT, "higher", "plain", short_answers.f1_scores, "smooth",
+           beside=_ANSWER, reads=("accepted",)),
+    Metric("answer_match", "right answers", _TEXT, "higher", "share", short_answers.same, "share",
+           beside=_ANSWER, reads=("accepted",)),
+    Metric("pass_rate", "pass rate", _TEXT, "higher", "share", execution.passes, "share",
+           beside=_CODE, reads=execution.FIELDS),
     Metric("entity_f1", "entity F1", _TEXT, "higher", "plain", entities.counts, "smooth", entities.f1,
            beside=_ENTITIES),
     Metric("entity_f1_partial", "partial entity F1", _TEXT, "higher", "plain", entities.counts, "smooth",

@@ -8,6 +8,7 @@ where something forbidden succeeds, or there is no such guard (macOS, Windows, o
 
 from __future__ import annotations
 
+import math
 import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -94,6 +95,8 @@ def _killed_by(outcome: Outcome, stderr: str) -> str | None:
 def _problem(outcome: Outcome, stderr: str, killed_by: str | None, limits: Limits) -> str:
     match killed_by:
         case "time":
+            if outcome.stopped is None and limits.processor_seconds is not None:
+                return f"it was stopped after {math.ceil(limits.processor_seconds)} s of computing"
             return f"it was stopped after {limits.seconds:g} s"
         case "memory":
             return f"it needed more than {limits.memory_mb} MB of memory"

@@ -43,13 +43,17 @@ class Limits:
     """What contained code may use.
 
     Attributes:
-        seconds: by the clock, and of the processor.
+        seconds: by the clock.
+        processor_seconds: of the processor, rounded up to whole ones; as many as by the clock where it is None. A low
+            limit of these and a high one by the clock stop what loops soon, and nothing that merely waits its turn on a
+            busy machine.
         memory_mb: address space, in MiB, Python's own 20 or so included. It bounds the threads too: each takes 8.
         output_kb: KiB kept of its output, and as much of its errors.
         disk_mb: MiB that its files may take.
     """
 
     seconds: float = 10.0
+    processor_seconds: float | None = None
     memory_mb: int = 512
     output_kb: int = 256
     disk_mb: int = 32
@@ -57,6 +61,8 @@ class Limits:
     def __post_init__(self) -> None:
         if not 0 < self.seconds < math.inf:
             raise UsageError(f"code can run for some seconds, not for {self.seconds}")
+        if self.processor_seconds is not None and not 0 < self.processor_seconds < math.inf:
+            raise UsageError(f"code can take some seconds of the processor, not {self.processor_seconds}")
         if self.memory_mb < 64:
             raise UsageError(f"Python needs 64 MB of memory to run code, and {self.memory_mb} are allowed")
         if self.output_kb < 1 or self.disk_mb < 1:
@@ -193,7 +199,9 @@ def _fits(work: Path, limits: Limits) -> bool:
 
 def _orders(folder: Path, pid: int, limits: Limits, plan: Plan) -> bytes:
     disk = limits.disk_mb << 20
-    seconds = math.ceil(limits.seconds) + 1  # of the processor: the clock comes first; this is for when we are gone
+    # Of the processor. Where nothing else is asked for, the clock comes first, and this is for when we are gone.
+    own = limits.processor_seconds
+    seconds = math.ceil(limits.seconds) + 1 if own is None else math.ceil(own)
     work = str(folder / "work")
     orders: dict[str, Any] = {
         "parent": os.getpid(),

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from whetstone.evaluation.cross_fit import CrossFitted
 from whetstone.evaluation.harness import Following, Unwatched, Watcher, evaluate
-from whetstone.evaluation.metrics import deciding_metric
+from whetstone.evaluation.metrics import Metric, deciding_metric
 from whetstone.evaluation.report import Report, RunResult
 from whetstone.evaluation.run import RunRecord, RunStore
 from whetstone.evaluation.shots import with_shot_costs
@@ -82,7 +82,7 @@ def compare(
         ModelError: a model cannot answer at all.
         StorageError: an answer cannot be kept.
     """
-    deciding_metric(problem.kind, problem.metric)
+    problem = _with_fields(problem, deciding_metric(problem.kind, problem.metric))
     store = store or RunStore()
     loaded = _Models(load)
     passages = OpenPassages()
@@ -108,6 +108,13 @@ def compare(
         loaded.close()
         passages.close()
     return Report.build(problem, with_shot_costs([results[position] for position in sorted(results)]), seed=seed)
+
+
+def _with_fields(problem: Problem, metric: Metric) -> Problem:
+    """The problem with those fields pinned that its metric judges by, so that stored answers can be judged again."""
+    there = problem.test[0].fields if metric.reads and len(problem.test) else {}
+    more = tuple(name for name in metric.reads if name in there and name not in problem.pinned)
+    return replace(problem, pinned=(*problem.pinned, *more)) if more else problem
 
 
 @dataclass(frozen=True)

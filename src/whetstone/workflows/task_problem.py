@@ -50,7 +50,7 @@ def card_problem(card: Card, metric: str | None = None) -> Problem:
         test=test,
         fingerprint=fingerprint(kind, metric, train, (), test, pinned),
         labels=tuple(sorted({str(case.expected) for case in [*train, *test]})) if kind == "label" else (),
-        source={"card": card.name, "cases": "cases.jsonl"},
+        source={"card": card.name},
         pinned=pinned,
     )
 

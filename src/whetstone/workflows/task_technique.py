@@ -20,9 +20,14 @@ from whetstone.registry import unknown_name
 from whetstone.tasks import Card, TaskCase
 from whetstone.tasks.result import TaskResult
 from whetstone.tasks.run import run_card_many
-from whetstone.types import Case, Prediction, Problem, Reading
+from whetstone.types import Case, Message, Prediction, Problem, Reading, ReadingStatus
 from whetstone.workflows.task_problem import inputs_of
 
+# What a card says to people; the model is not told, so that its answers stay what they are when it is put better.
+_SAYING_NOTHING: dict[str, Any] = {
+    **dict.fromkeys(("title", "description", "metric", "known_failures", "not_encoder_decoder"), True),
+    "inputs": {"__all__": {"title", "description"}},
+}
 _TECHNIQUES = ("ask", "few-shot")
 _VERSION = 1  # of how cards are run; to be raised when the same prompts lead to other answers
 
@@ -84,7 +89,7 @@ class TaskTechnique:
             "technique": self.name,
             "version": _VERSION,
             "card": self._card.name,
-            "settings": self._card.file.model_dump(mode="json"),
+            "settings": self._card.file.model_dump(mode="json", exclude=_SAYING_NOTHING),
             "prompts": {name: prompt.digest for name, prompt in sorted(self._card.prompts.items())},
             "model": asdict(self._model.identity),
             **({} if self._shown is None else self._shown.identity),
@@ -150,10 +155,10 @@ class TaskTechnique:
 
     def _prediction(self, case: Case, key: str, outcome: TaskResult | WhetstoneError) -> Prediction:
         if isinstance(outcome, WhetstoneError):
-            # A reply that holds no answer of the kind that was asked for is the model's failure, no error of the run.
-            status = "unparsable" if isinstance(outcome, BadReplyError) else "error"
             if not isinstance(outcome, ModelError):
                 raise outcome
+            # A reply that holds no answer of the kind that was asked for is the model's failure, no error of the run.
+            status: ReadingStatus = "unparsable" if isinstance(outcome, BadReplyError) else "error"
             return Prediction(case.id, key, Reading(status, note=str(outcome)))
         return Prediction(
             case.id,
@@ -176,7 +181,7 @@ class TaskTechnique:
             return Reading("unparsable", note=note or "the answer is empty")
         return Reading("value", outcome.output.strip(), note)
 
-    def _shown_to_model(self, messages: Sequence[Any]) -> str:
+    def _shown_to_model(self, messages: Sequence[Message]) -> str:
         if isinstance(self._model, RenderingModel):
             return self._model.render(messages)
         return json.dumps(messages, ensure_ascii=False)
