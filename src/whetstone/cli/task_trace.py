@@ -35,9 +35,11 @@ def trace_text(result: TaskResult) -> str:
 
 def ran_text(ran: Ran | SqlRan) -> str:
     """How code ran, and what it printed."""
+    from whetstone.tools.contained_sql import SqlRan
+
     ending = "it ran to its end" if ran.fine else ran.problem
     lines = [f"--- run: {ending} ({ran.seconds:.1f} s)"]
-    if hasattr(ran, "rows"):
+    if isinstance(ran, SqlRan):
         if ran.columns:
             lines.append("\t".join(ran.columns))
         lines += ["\t".join("NULL" if value is None else str(value) for value in row) for row in ran.rows[:_ROWS]]

@@ -12,8 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-MOST_NAMED = 500  # names of one reply; a model that repeats itself would list more
-MOST_NAME = 300  # characters of a name
+MOST_NAME = 120  # characters of a name
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ def label_plan(task: Task) -> Plan[Outcome]:
         BadReplyError: the model named none of them, however often it was asked.
     """
     labels: tuple[str, ...] = task.values["labels"]
-    schema = label_schema(labels) if task.constrains else None
+    schema = label_schema(labels, in_object=task.in_object) if task.constrains else None
 
     def ask(piece: Piece) -> Sequence[Asking]:
         return [task.asking(piece.name, {task.card.file.main: piece.text}, schema=schema, keep=piece.is_part)]
@@ -47,7 +47,7 @@ def _label(task: Task, labels: Sequence[str], part: PartRead, asked: Asking) -> 
     """The label in the answer about a part; asked for again where there is none."""
     answer: Answer = part.answers[0]
     if answer.value is not None:
-        return str(answer.value["label"])
+        return str(answer.value["label"] if task.in_object else answer.value)
     for _ in range(_TRIES):
         label = read_label(answer.text, labels)
         if label is not None:
@@ -63,11 +63,14 @@ def _label(task: Task, labels: Sequence[str], part: PartRead, asked: Asking) -> 
     return label
 
 
-def label_schema(labels: Sequence[str]) -> dict[str, object]:
-    """The JSON Schema of an answer that is one of some labels."""
+def label_schema(labels: Sequence[str], *, in_object: bool) -> dict[str, object]:
+    """The JSON Schema of an answer that is one of some labels: a string, or an object that holds it as `label`."""
+    label: dict[str, object] = {"type": "string", "enum": list(labels)}
+    if not in_object:
+        return label
     return {
         "type": "object",
-        "properties": {"label": {"type": "string", "enum": list(labels)}},
+        "properties": {"label": label},
         "required": ["label"],
         "additionalProperties": False,
     }

@@ -107,7 +107,7 @@ def run_card_many(
     driver = Driver(model, KeptReplies(model.identity), progress)
     for place, finished in driver.run([_PLANS[card.output](task) for task in tasks]):
         if isinstance(finished, Finished):
-            yield places[place], _result(card, model, finished)
+            yield places[place], _result(tasks[place], finished)
         else:
             yield places[place], finished
 
@@ -126,14 +126,14 @@ def _shots_of_each(shots: Sequence[Any], count: int) -> list[Sequence[TaskCase]]
     return list(shots)
 
 
-def _result(card: Card, model: ChatModel, finished: Finished[Outcome]) -> TaskResult:
+def _result(task: Task, finished: Finished[Outcome]) -> TaskResult:
     outcome = finished.outcome
     return TaskResult(
-        card=card.name,
-        model=model.identity.spec,
+        card=task.card.name,
+        model=task.model.identity.spec,
         output=outcome.output,
         raw=outcome.raw,
-        notes=outcome.notes,
+        notes=(*task.passed_over, *outcome.notes),
         steps=tuple(finished.steps),
         ran=outcome.ran,
     )
