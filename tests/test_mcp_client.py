@@ -14,9 +14,15 @@ from pathlib import Path
 import pytest
 
 from whetstone.errors import LoginError, ToolServerError, UsageError
+from whetstone.models.scripted import Planned, ScriptedModel
+from whetstone.models.scripted_plan import PlannedCall
+from whetstone.tools.events import Ended, Returned
+from whetstone.tools.loop import run_tools
 from whetstone.tools.mcp_address import ServerCommand, ServerUrl, read_address
 from whetstone.tools.mcp_client import McpTools
 from whetstone.tools.tool import Tool, ToolSource
+from whetstone.tools.tool_box import ToolBox
+from whetstone.types import user
 
 SERVER = f"{sys.executable} -S {Path(__file__).with_name('plain_mcp_server.py')}"
 
@@ -138,6 +144,19 @@ def test_a_server_gets_no_key_of_ours_but_those_that_are_named(monkeypatch: pyte
         environment = json.loads(server.tools[0].call({"a": 1, "b": 2}).text)
     assert environment["FOR_IT"] == "given"
     assert "OPENAI_API_KEY" not in environment
+
+
+def test_a_model_calls_a_server_and_is_told_when_it_dies() -> None:
+    for how, outcome, told in (("normal", "done", "3"), ("dies", "failed", "ended with exit code 7: out of luck")):
+        call = Planned(tool_calls=(PlannedCall(name="numbers_add", arguments={"a": 1, "b": 2}),))
+        with ToolBox([opened(how)]) as box:
+            run = run_tools(ScriptedModel([call, "So be it."]), [user("1 + 2?")], box, allowed=["numbers_add"])
+            events = list(run)
+        (returned,) = [event for event in events if isinstance(event, Returned)]
+        assert returned.outcome == outcome
+        assert told in returned.told
+        assert isinstance(events[-1], Ended)
+        assert events[-1].text == "So be it."
 
 
 # A server that does not

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mcp.types import Tool as ListedTool
 
 _START_SECONDS = 60.0
-_CALL_SECONDS = 60.0
+_CALL_SECONDS = 30.0  # as long as the loop waits for a tool
 _LONGEST_NAME = 64
 _LONGEST_DESCRIPTION = 4_000  # characters: it stands in every prompt
 _LARGEST_SCHEMA = 50_000  # characters as JSON, for the same reason
