@@ -199,7 +199,7 @@ def test_nothing_outside_is_read_or_changed(run: Run, tmp_path: Path) -> None:
     secret.write_text("PRIVATE KEY")
     secret.chmod(0o644)
     code = f"""
-import os
+import fcntl, os
 attempts = {{
     "read": lambda: open({str(secret)!r}).read(),
     "list": lambda: os.listdir({str(tmp_path)!r}),
@@ -216,6 +216,7 @@ attempts = {{
     "times": lambda: os.utime({str(secret)!r}),
     "python": lambda: open(os.__file__, "a"),
     "mode of python": lambda: os.chmod(os.__file__, 0o777),
+    "flags of python": lambda: fcntl.ioctl(open(os.__file__), 0x40086602, bytes(8)),
     "passwords": lambda: open("/etc/passwd").read(),
     "the parent's keys": lambda: open(f"/proc/{{os.getppid()}}/environ").read(),
     "a device": lambda: os.mknod("disk", 0o60600, os.makedev(8, 0)),

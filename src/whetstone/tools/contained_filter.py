@@ -145,7 +145,7 @@ _METADATA: dict[str, tuple[int | None, int | None]] = {
 }
 
 _CLONE, _CLONE3, _SOCKETPAIR = (56, 220), (435, 435), (53, 199)
-_TGKILL, _PRLIMIT, _PRCTL = (234, 131), (302, 261), (157, 167)
+_TGKILL, _PRLIMIT, _PRCTL, _IOCTL = (234, 131), (302, 261), (157, 167), (16, 29)
 
 _LAST = 449
 """The newest call that anything here needs. Those after it (and the whole x32 set, whose numbers start at 2**30) are
@@ -159,6 +159,7 @@ _ALLOW, _KILL = 0x7FFF0000, 0x80000000
 _CLONE_THREAD = 0x00010000
 _SOCK_STREAM, _SOCK_KIND = 1, 0xF
 _PR_SET_PDEATHSIG = 1
+_FS_IOC_SETFLAGS, _FS_IOC_FSSETXATTR = 0x40086602, 0x401C5820  # attributes of a file that is open for reading
 
 
 def machine_is_known() -> bool:
@@ -211,6 +212,15 @@ def filter_program(pid: int, *, metadata: bool) -> bytes:
     upper = (_LOAD, 0, 0, _ARGUMENTS + 8 * 2 + 4)
     when(_PRLIMIT, argument(2), (_EQUAL, 0, 2, 0), upper, (_EQUAL, 1, 0, 0), refuse, _give(_ALLOW))
     when(_PRCTL, argument(0), (_EQUAL, 0, 1, _PR_SET_PDEATHSIG), refuse, _give(_ALLOW))
+    if not metadata:
+        when(
+            _IOCTL,
+            argument(1),
+            (_EQUAL, 1, 0, _FS_IOC_SETFLAGS),
+            (_EQUAL, 0, 1, _FS_IOC_FSSETXATTR),
+            refuse,
+            _give(_ALLOW),
+        )
     program.append(_give(_ALLOW))
     return b"".join(struct.pack("=HBBI", *instruction) for instruction in program)
 

@@ -218,7 +218,7 @@ def _orders(folder: Path, pid: int, limits: Limits, plan: Plan) -> bytes:
             "RLIMIT_AS": (limits.memory_mb << 20,) * 2,
             "RLIMIT_FSIZE": (disk, disk),
             "RLIMIT_NOFILE": (_OPEN_FILES, _OPEN_FILES),
-            "RLIMIT_CORE": (0, 0),
+            "RLIMIT_CORE": (1, 1),  # bytes: with 0, a program that collects dumps is given them all the same
             "RLIMIT_MEMLOCK": (0, 0),
         },
         "filter": b64encode(filter_program(pid, metadata=plan.namespaces)).decode(),

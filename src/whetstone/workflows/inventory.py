@@ -58,6 +58,8 @@ def check_installation() -> Iterator[Check]:
     for extra, modules in {
         "transformers": ("torch", "transformers", "accelerate", "peft", "gguf", "safetensors"),
         "datasets": ("datasets", "pandas"),
+        "tools": ("mcp",),
+        "tasks": ("optuna", "sacrebleu"),
     }.items():
         missing = [module for module in modules if importlib.util.find_spec(module) is None]
         if missing:
@@ -65,6 +67,7 @@ def check_installation() -> Iterator[Check]:
             yield Check(f"extra {extra}", None, f"missing {', '.join(missing)}", advice)
         else:
             yield Check(f"extra {extra}", True, "installed")
+    yield _check_containment()
     usable = [listing.spec for listing in list_models() if listing.usable]
     yield Check("models", bool(usable), ", ".join(usable), "" if usable else "see `whet models`")
 
@@ -81,6 +84,15 @@ def _check_home() -> Check:
     free = shutil.disk_usage(home).free / 1e9
     advice = "" if free > 1 else "less than 1 GB is free: make room, or set WHETSTONE_HOME elsewhere"
     return Check("home", free > 1, f"{home}, {free:.1f} GB free", advice)
+
+
+def _check_containment() -> Check:
+    from whetstone.tools.contained import containment
+
+    held = containment()
+    if held.plan is None:
+        return Check("generated code", None, "is not run here", held.reason)
+    return Check("generated code", True, f"kept in by {', '.join(held.guards)}")
 
 
 def _has_fts5() -> bool:
