@@ -84,6 +84,15 @@ def test_nothing_is_constrained_when_no_call_can_come(messages: list[Message]) -
     assert not offers_tools(messages, asked)
 
 
+def test_after_calls_a_reply_without_tools_is_constrained_to_words() -> None:
+    asked = Options(tools=TOOLS, tool_choice="none")
+    said, options = in_tool_form(CALLED, asked)
+    assert offers_tools(CALLED, asked)
+    assert options.json_schema is not None
+    assert list(options.json_schema["properties"]) == ["reply"]
+    assert "get_weather: The weather of a city now" in str(said[0]["content"])  # the prompt begins as it did before
+
+
 def test_calls_and_results_are_written_out_for_every_template() -> None:
     said, _ = in_tool_form([*CALLED, user("And tomorrow?")], Options())
     assert said == [

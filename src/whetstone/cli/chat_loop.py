@@ -140,6 +140,8 @@ class Interactive:
         show_path(self._console, path[-_SHOWN_AGAIN:])
         if path and path[-1].message["role"] == "user":
             self._note("your last message has no answer yet: /retry asks for one")
+        elif path and path[-1].message["role"] == "tool":
+            self._note("the last answer ended at a tool's result: /retry has it go on")
         elif path and path[-1].state == "partial":
             self._note("the last answer was cut off: /retry asks again, /resume goes on where it ended")
         elif path and path[-1].state == "failed":

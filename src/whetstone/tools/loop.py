@@ -97,6 +97,9 @@ class ToolRun(Iterator[ToolEvent]):
             else:
                 yield from self._make(calls)
             before = asked
+            if self._stopping.is_set():
+                yield self._ended("stopped")
+                return
 
     def _options_for(self, number: int, last: bool) -> Options:
         # A call that was demanded is demanded once: the model has to be able to answer.

@@ -62,12 +62,10 @@ class PostgresRows:
 
     def _rows(self, sql: str, most: int) -> tuple[list[str], list[Sequence[Any]]]:
         with self._connected() as connection, connection.cursor() as cursor:
-            # Row by row: a query that gives a billion of them is not held here, and is stopped after the last one kept.
+            # Row by row: a query that gives a billion of them is not held here, and is cancelled by closing the stream.
             with closing(cursor.stream(sql)) as stream:
                 rows = list(islice(stream, most))
                 names = [str(column.name) for column in cursor.description or ()]
-                if len(rows) == most:
-                    connection.cancel_safe(timeout=2.0)
             return names, rows
 
     @contextmanager
