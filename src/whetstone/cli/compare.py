@@ -30,7 +30,7 @@ def compare(
             "--technique",
             "-t",
             help="A technique; repeat for several. constant[:mean|median|mode], linear, "
-            "tfidf, knn[:K], lightgbm[:embeddings], ask, few-shot[:fixed|random|balanced|nearest[:K]], "
+            "tfidf, knn[:K], lightgbm[:embeddings], ask, few-shot[:fixed|random|balanced|shared|nearest[:K]], "
             "retrieved:KB[:K] (passages of a knowledge base), guesses:FILE. Numbers, read off a local model's "
             "probabilities: price[:auto|generate|course|top_k|mode|median|mean|log_mean][:nearest:K][:chat], "
             "calibrated[:auto|mode|median|mean|log_mean][:nearest:K][:chat], hidden-ridge. "
@@ -60,7 +60,7 @@ def compare(
         ),
     ] = None,
     shot_method: Annotated[
-        str, typer.Option(help="How the examples of --shots are chosen: fixed, random, balanced or nearest.")
+        str, typer.Option(help="How the examples of --shots are chosen: fixed, random, balanced, shared or nearest.")
     ] = "balanced",
     grid: Annotated[
         str | None,
