@@ -67,7 +67,7 @@ class Returned:
     @property
     def message(self) -> Message:
         """The message to the model."""
-        return {"role": "tool", "tool_call_id": self.call.id, "name": self.call.name, "content": self.told}
+        return {"role": "tool", "tool_call_id": self.call.id, "content": self.told}
 
 
 @dataclass(frozen=True, slots=True)

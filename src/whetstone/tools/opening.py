@@ -7,11 +7,12 @@ behind the kind's name ("" for nothing) and gives a tool or a source of tools.
 from __future__ import annotations
 
 import importlib.util
+import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from whetstone.errors import UsageError
+from whetstone.errors import UsageError, WhetstoneWarning
 from whetstone.registry import Registry
 from whetstone.tools.function_tool import FunctionTool
 from whetstone.tools.tool import Tool, ToolSource
@@ -66,6 +67,8 @@ def open_tools(specs: Iterable[str], *, own_code: bool = False) -> ToolBox:
 def mcp_tools(argument: str) -> ToolSource:
     """The tools of the MCP server `mcp:COMMAND ARGUMENTS` or `mcp:https://…`.
 
+    Warns of those that no model can be offered.
+
     Raises:
         WhetstoneError: there is none, or it cannot be started or reached.
     """
@@ -73,7 +76,10 @@ def mcp_tools(argument: str) -> ToolSource:
         raise UsageError("mcp: write mcp:COMMAND ARGUMENTS, or mcp:https://… for a server that runs")
     from whetstone.tools.mcp_client import McpTools
 
-    return McpTools.open(argument)
+    server = McpTools.open(argument)
+    for sentence in server.left_out:
+        warnings.warn(sentence, WhetstoneWarning, stacklevel=2)
+    return server
 
 
 def python_tool(argument: str) -> FunctionTool:
