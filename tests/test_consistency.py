@@ -139,6 +139,10 @@ def test_earlier_samples_are_read_again_for_another_range() -> None:
     assert technique.reread(first).reading.value == 500  # type: ignore[attr-defined]
 
 
+def test_five_samples_are_usual() -> None:
+    assert build_technique("vote", TechniqueContext(1, lambda _: ScriptedModel())).name == "vote:5"
+
+
 @pytest.mark.parametrize("spec", ["vote:1", "vote:x", "vote:51", "vote:3:ask", "vote:3:few-shot:nearst:2"])
 def test_wrong_arguments_are_told(spec: str) -> None:
     with pytest.raises(UsageError, match="vote:"):

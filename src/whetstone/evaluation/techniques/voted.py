@@ -19,7 +19,7 @@ from whetstone.prompting.consistency import How, sampling, vote
 from whetstone.prompting.few_shot import ExampleChooser
 from whetstone.types import Case, Options, Prediction, Problem, Reading, Reply, TargetKind, Usage
 
-_MOST = 50
+_USUAL, _MOST = 5, 50
 _BATCH = 32  # cases that a model which answers in batches is asked about together
 # A prompt of the user's own may let the model reason before it answers, which is what voting is best for.
 _OWN_TEMPLATE_TOKENS = 512
@@ -36,14 +36,14 @@ class _Samples:
 
 
 class Voted(Ask):
-    """`vote:N[:few-shot[:METHOD[:K]]]`: the language model, asked N times with seeds of their own; the answers vote.
+    """`vote[:N[:few-shot[:METHOD[:K]]]]`: the language model, asked N times (five), with a vote at the end.
 
     Labels and texts by majority, numbers by their median (Wang et al. 2022; see `whetstone.prompting.consistency`). A
     sample that cannot be read has no vote. With few-shot, examples stand before the question as `few-shot` shows them.
     """
 
     def __init__(self, arguments: str, context: TechniqueContext) -> None:
-        count, _, rest = arguments.partition(":")
+        count, _, rest = (arguments or str(_USUAL)).partition(":")
         technique, _, shown = rest.partition(":")
         if not (count.isascii() and count.isdigit() and 2 <= int(count) <= _MOST) or technique not in ("", "few-shot"):
             raise UsageError(
