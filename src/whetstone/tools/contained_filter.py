@@ -167,14 +167,15 @@ def machine_is_known() -> bool:
     return platform.machine() in _MACHINES
 
 
-def filter_program(pid: int, *, metadata: bool) -> bytes:
+def filter_program(pid: int, *, metadata: bool, machine: str | None = None) -> bytes:
     """The filter, as the array of `struct sock_filter` that prctl(PR_SET_SECCOMP) takes.
 
     Args:
         pid: of the process that it is for, which may send signals to itself.
         metadata: whether the modes, owners and times of files may be changed.
+        machine: "x86_64", "aarch64" or "riscv64"; this one's by default.
     """
-    machine, column = _MACHINES[platform.machine()]
+    architecture, column = _MACHINES[machine or platform.machine()]
     refuse, absent = _error(errno.EPERM), _error(errno.ENOSYS)
 
     def argument(index: int) -> tuple[int, int, int, int]:
@@ -182,7 +183,7 @@ def filter_program(pid: int, *, metadata: bool) -> bytes:
 
     program = [
         (_LOAD, 0, 0, _MACHINE),
-        (_EQUAL, 1, 0, machine),
+        (_EQUAL, 1, 0, architecture),
         _give(_KILL),  # a call by the rules of another processor (32 bits), with other numbers
         (_LOAD, 0, 0, _NUMBER),
         (_GREATER, 0, 1, _LAST),
