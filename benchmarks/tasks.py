@@ -102,7 +102,7 @@ def batches(count: int, slots: int, rounds: int) -> dict[str, list[Work]]:
     model = load_model(f"smollm2?slots={slots}&context=2048")
     try:
         inputs = [{"text": text, "words": WORDS} for text in texts(count)]
-        asked = [Task(card, model, one, Settings()).asking("answer") for one in inputs]
+        asked = [Task(card, model, one, Settings()).asking("answer", {}) for one in inputs]
         run_card(card, model, {"text": "Snow fell all day. The school stayed closed.", "words": 10})  # loads the model
         server = model._running.server  # type: ignore[attr-defined]
         client = Client(server.url, server.api_key)
@@ -148,7 +148,7 @@ def overhead_ms(calls: int) -> float:
     card = load_card("summarize")
     model = ScriptedModel(lambda messages: "Snow fell, and the school stayed closed.", chunk=1000)
     inputs = {"text": texts(1)[0], "words": WORDS}
-    task = Task(card, model, inputs, Settings()).asking("answer")
+    task = Task(card, model, inputs, Settings()).asking("answer", {})
 
     def timed(call: Callable[[], Any]) -> float:
         started = time.perf_counter()
@@ -164,10 +164,10 @@ def overhead_ms(calls: int) -> float:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
-    parser.add_argument("--small", action="store_true", help="8 summaries, once: to see that it works")
+    parser.add_argument("--small", action="store_true", help="4 summaries, once: to see that it works")
     parser.add_argument("--slots", type=int, default=8)
     arguments = parser.parse_args()
-    count, rounds, calls = (8, 1, 30) if arguments.small else (64, 3, 300)
+    count, rounds, calls = (4, 1, 30) if arguments.small else (64, 3, 300)
     print(f"{platform.machine()}, {settings.threads()} threads, xllamacpp {version('xllamacpp')}")
     with tempfile.TemporaryDirectory() as home:
         os.environ["WHETSTONE_HOME"] = home

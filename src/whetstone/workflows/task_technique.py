@@ -50,7 +50,7 @@ class TaskTechnique:
     def __init__(self, card: Card, spec: str, context: TechniqueContext) -> None:
         name, _, arguments = spec.strip().partition(":")
         if name not in _TECHNIQUES:
-            raise unknown_name("technique for a task card", name, _TECHNIQUES)
+            raise unknown_name("technique for a task card", name, list(_TECHNIQUES))
         if name == "ask":
             no_arguments("ask", arguments)
         self._card = card
