@@ -102,6 +102,16 @@ def test_shots_are_the_cards_own_solved_cases(tmp_path: Path) -> None:
         whet("classify", "x", "--labels", "a,b", "--shots", "999", "-m", model)
 
 
+def test_every_line_can_be_a_text_of_its_own() -> None:
+    lines = "first\n\nsecond\n" + "long " * 5000 + "\nlast\n"
+    result = whet("essay", "-", "--lines", "-m", "scripted:echo?concurrency=3", given=lines)
+    told = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [one["text"][:6] for one in told] == ["first", "second", "long l", "last"]
+    assert "on this topic: second" in told[1]["output"]
+    assert "shorten it" in told[2]["error"]
+    assert result.exit_code == 1
+
+
 def test_code_that_still_fails_ends_with_exit_code_1(tmp_path: Path) -> None:
     model = plan(tmp_path, "```python\nprint('hi')\n```")
     fine = whet("code", "Say hi.", "-m", model, "--run")

@@ -293,6 +293,18 @@ def test_a_long_task_goes_on_where_it_broke_off_and_leaves_nothing_behind() -> N
     assert list((home() / "tasks" / "parts").glob("*.json")) == []
 
 
+def test_entities_of_a_long_text_are_resumed_too() -> None:
+    def say(messages: Sequence[Message]) -> str:
+        return entities(*[(name, "person") for name in re.findall(r"Name\w+", last(messages))])
+
+    text = {"text": "\n\n".join(f"Paragraph {n}: Name{n}x said something. " + "Some words. " * 20 for n in range(40))}
+    with pytest.raises(WhetstoneError):
+        run("entities", ScriptedModel(say, context_length=2000, faults={2: "connection"}), text)
+    result = run("entities", ScriptedModel(say, context_length=2000), text)
+    assert [step.kept for step in result.steps][:3] == [True, True, False]
+    assert len(result.output) == 40
+
+
 def test_a_sampled_reply_is_never_taken_from_an_earlier_run() -> None:
     options = Options(temperature=0.8)
     with pytest.raises(WhetstoneError):

@@ -125,6 +125,14 @@ _COMMON: list[_Common] = [
         False,
     ),
     ("repairs", Annotated[int, _option("--repairs", min=0, help="How often code is repaired at most.")], 2),
+    (
+        "lines",
+        Annotated[
+            bool,
+            typer.Option("--lines", help="Every line is a text of its own; prints a line of JSON for each, in order."),
+        ],
+        False,
+    ),
     ("trace", Annotated[bool, typer.Option("--trace", help="Show every prompt and every reply.")], False),
     ("json", Annotated[bool, typer.Option("--json", help="Print the result and its figures as JSON.")], False),
 ]

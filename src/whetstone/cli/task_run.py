@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from whetstone.cli.task_input import main_text, option_text
 from whetstone.cli.visible import one_line, visible
 
 if TYPE_CHECKING:
+    from whetstone.models import ChatModel
     from whetstone.tasks import Card, TaskCase
     from whetstone.tasks.driver import Progress
     from whetstone.tasks.result import TaskResult
@@ -35,20 +37,20 @@ def run(card: Card, given: Mapping[str, Any]) -> None:
     shots = _shots(card, given["shots"])
     names = ("temperature", "max_tokens", "seed")
     options = Options(**{name: given[name] for name in names if given[name] is not None})
+    how: dict[str, Any] = {
+        "shots": shots,
+        "options": options,
+        "part_tokens": given["part_tokens"],
+        "run": given.get("run", False),
+        "repairs": given.get("repairs", 0),
+    }
     model = load_model(given["model"])
     try:
         with _shown() as progress:
-            result = run_card(
-                card,
-                model,
-                inputs,
-                shots=shots,
-                options=options,
-                part_tokens=given["part_tokens"],
-                run=given.get("run", False),
-                repairs=given.get("repairs", 0),
-                progress=progress,
-            )
+            if given["lines"]:
+                _each_line(card, model, inputs, {**how, "progress": progress}, trace=given["trace"])
+                return
+            result = run_card(card, model, inputs, **how, progress=progress)
     finally:
         model.close()
     if given["json"]:
@@ -58,6 +60,31 @@ def run(card: Card, given: Mapping[str, Any]) -> None:
     else:
         _show(result, given["model"], given["trace"])
     if result.ran is not None and not result.ran.fine:
+        raise typer.Exit(1)
+
+
+def _each_line(card: Card, model: ChatModel, inputs: Mapping[str, Any], how: Mapping[str, Any], *, trace: bool) -> None:
+    """Do a task for every line of the main input, in one batch, and print the results in the order of the lines.
+
+    Raises:
+        typer.Exit: a line could not be done; its error stands in its place.
+    """
+    from whetstone.errors import WhetstoneError
+    from whetstone.tasks.run import run_card_many
+
+    main = card.file.main
+    texts = [line for line in inputs[main].splitlines() if line.strip()]
+    waiting: dict[int, str] = {}
+    written = failed = 0
+    for index, outcome in run_card_many(card, model, [{**inputs, main: text} for text in texts], **how):
+        failed += isinstance(outcome, WhetstoneError)
+        told = {"error": str(outcome)} if isinstance(outcome, WhetstoneError) else outcome.to_json(trace=trace)
+        waiting[index] = json.dumps({"text": texts[index], **told}, ensure_ascii=False)
+        while written in waiting:
+            sys.stdout.write(f"{waiting.pop(written)}\n")
+            written += 1
+        sys.stdout.flush()
+    if failed:
         raise typer.Exit(1)
 
 

@@ -123,7 +123,9 @@ class Driver:
             if found is None:
                 fresh.append((index, place, asking))
             else:
-                yield from self._take(running, index, place, self._step(asking, found, kept=True), found)
+                yield from self._take(
+                    running, index, place, self._step(asking, found, kept=True), _value(asking, found)
+                )
         if not fresh:
             return
         with contextlib.closing(self._outcomes([asking for _, _, asking in fresh])) as outcomes:
@@ -134,9 +136,9 @@ class Driver:
                 if isinstance(outcome, ModelError):
                     yield from self._move(running, index, outcome)
                     continue
-                if asking.keep and isinstance(outcome, Reply):
-                    self._kept.keep(asking, outcome)
-                yield from self._take(running, index, place, self._step(asking, outcome), outcome)
+                if asking.keep:
+                    self._kept.keep(asking, _as_reply(outcome))
+                yield from self._take(running, index, place, self._step(asking, outcome), _value(asking, outcome))
 
     def _outcomes(self, askings: Sequence[Asking]) -> Any:
         """`(position, reply)` of requests with the same options and the same schema."""
@@ -155,10 +157,9 @@ class Driver:
         index: int,
         place: int,
         step: TaskStep,
-        outcome: Reply | Structured[Any],
+        value: Any,
     ) -> Iterator[tuple[int, Finished[T] | WhetstoneError]]:
         task = running[index]
-        value = outcome.value if isinstance(outcome, Structured) else None
         task.answers[place] = Answer(step.reply, value, step.finish_reason == "length")
         task.steps[place] = step
         self._done += 1
@@ -200,6 +201,20 @@ class Driver:
             constrained=constrained,
             kept=kept,
         )
+
+
+def _value(asking: Asking, outcome: Reply | Structured[Any]) -> Any:
+    """The JSON value of an answer to a request with a schema; None of one in words."""
+    if isinstance(outcome, Structured):
+        return outcome.value
+    return None if asking.schema is None else json.loads(outcome.text)
+
+
+def _as_reply(outcome: Reply | Structured[Any]) -> Reply:
+    """What is kept of an answer: of one with a schema, its value, which needs no repair any more."""
+    if isinstance(outcome, Reply):
+        return outcome
+    return Reply(json.dumps(outcome.value, ensure_ascii=False), usage=outcome.usage, seconds=outcome.seconds)
 
 
 def _alike(waiting: Sequence[tuple[int, int, Asking]]) -> list[list[tuple[int, int, Asking]]]:
