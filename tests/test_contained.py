@@ -20,7 +20,8 @@ import pytest
 from whetstone.errors import ContainmentError, UsageError
 from whetstone.tools.contained import Limits, Ran, containment, run_contained
 from whetstone.tools.contained_guards import try_guards
-from whetstone.tools.contained_process import Outcome, Plan, run_guarded
+from whetstone.tools.contained_process import Plan, run_guarded
+from whetstone.tools.contained_watch import Outcome
 
 PLANS = {
     "all guards": Plan(),

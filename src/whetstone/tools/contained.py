@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 from whetstone.errors import ContainmentError
 from whetstone.tools.contained_guards import Containment, containment
-from whetstone.tools.contained_process import Limits, Outcome, run_guarded
+from whetstone.tools.contained_process import run_guarded
+from whetstone.tools.contained_watch import Limits, Outcome
 
 __all__ = ["Containment", "Limits", "Ran", "containment", "run_contained"]
 

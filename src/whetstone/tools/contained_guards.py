@@ -13,7 +13,8 @@ from pathlib import Path
 
 from whetstone.errors import ContainmentError
 from whetstone.tools.contained_filter import machine_is_known
-from whetstone.tools.contained_process import Limits, Plan, run_guarded
+from whetstone.tools.contained_process import Plan, run_guarded
+from whetstone.tools.contained_watch import Limits
 
 _TRIAL = Path(__file__).with_name("contained_trial.py")
 _TRIAL_LIMITS = Limits(seconds=60.0, memory_mb=256)

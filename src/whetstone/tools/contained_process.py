@@ -1,8 +1,7 @@
-"""One contained process from start to end: its folder, its orders, its pipes, and what stopped it."""
+"""One contained process: its folder, its orders, and its beginning behind guards."""
 
 from __future__ import annotations
 
-import errno
 import json
 import math
 import os
@@ -15,58 +14,25 @@ import time
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, Literal
+from typing import IO, Any
 
 from whetstone.errors import ContainmentError, StorageError, UsageError
 from whetstone.tools.contained_filter import filter_program
+from whetstone.tools.contained_watch import MOST_FILES, Limits, Outcome, Watch
 
 PROGRAM = "program.py"
-Stopped = Literal["time", "output", "disk"]
 
 _WARDEN = Path(__file__).with_name("contained_warden.py")
 _START_SECONDS = 60.0  # to put the guards up, on the busiest machine
 _PIECE = 1 << 16
 _OPEN_FILES = 64
-_DISK_FILES = 2000
-_LOOK_SECONDS = 0.1  # between two looks at a folder that no kernel bounds
 
 # What Python and the libraries under it are read from, besides its own folder. /nix is where Nix keeps every library.
 _SYSTEM = ("/lib", "/lib32", "/lib64", "/usr/lib", "/usr/lib32", "/usr/lib64", "/usr/share/zoneinfo")
 _MORE = ("/etc/ld.so.cache", "/nix/store")
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom")
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What contained code may use.
-
-    Attributes:
-        seconds: by the clock.
-        processor_seconds: of the processor, rounded up to whole ones; as many as by the clock where it is None. A low
-            limit of these and a high one by the clock stop what loops soon, and nothing that merely waits its turn on a
-            busy machine.
-        memory_mb: address space, in MiB, Python's own 20 or so included. It bounds the threads too: each takes 8.
-        output_kb: KiB kept of its output, and as much of its errors.
-        disk_mb: MiB that its files may take.
-    """
-
-    seconds: float = 10.0
-    processor_seconds: float | None = None
-    memory_mb: int = 512
-    output_kb: int = 256
-    disk_mb: int = 32
-
-    def __post_init__(self) -> None:
-        if not 0 < self.seconds < math.inf:
-            raise UsageError(f"code can run for some seconds, not for {self.seconds}")
-        if self.processor_seconds is not None and not 0 < self.processor_seconds < math.inf:
-            raise UsageError(f"code can take some seconds of the processor, not {self.processor_seconds}")
-        if self.memory_mb < 64:
-            raise UsageError(f"Python needs 64 MB of memory to run code, and {self.memory_mb} are allowed")
-        if self.output_kb < 1 or self.disk_mb < 1:
-            raise UsageError("code needs at least 1 KB for its output and 1 MB for its files")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,27 +46,6 @@ class Plan:
 
     namespaces: bool = True
     landlock: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a contained process went.
-
-    Attributes:
-        stdout: what it wrote, up to the limit.
-        stderr: its errors, up to the limit.
-        exit: its exit code, or the negative number of the signal that ended it.
-        stopped: the limit that it was ended for, None where it ended itself or the kernel ended it.
-        seconds: from when the guards were up.
-        landlock: the version of Landlock that held it; 0 for none.
-    """
-
-    stdout: bytes
-    stderr: bytes
-    exit: int
-    stopped: Stopped | None
-    seconds: float
-    landlock: int
 
 
 def run_guarded(
@@ -173,27 +118,6 @@ def _lay(work: Path, files: Mapping[str, str | bytes]) -> None:
             raise StorageError(f"{name} cannot be laid out for the code: {error}") from error
 
 
-def _fits(work: Path, limits: Limits) -> bool:
-    """Whether the files in a folder, which change meanwhile, are within the limits."""
-    room, files = limits.disk_mb << 20, _DISK_FILES
-    folders = [str(work)]
-    while folders:
-        try:
-            with os.scandir(folders.pop()) as entries:
-                for entry in entries:
-                    files -= 1
-                    with suppress(FileNotFoundError):  # gone since
-                        room -= entry.stat(follow_symlinks=False).st_size
-                        if entry.is_dir(follow_symlinks=False):
-                            folders.append(entry.path)
-                    if room < 0 or files < 0:
-                        return False
-        except OSError as error:
-            if error.errno == errno.ENAMETOOLONG:  # so deep that what lies there cannot be counted
-                return False
-    return True
-
-
 # Its orders
 
 
@@ -212,7 +136,7 @@ def _orders(folder: Path, pid: int, limits: Limits, plan: Plan) -> bytes:
         "readable": _readable(),
         "devices": [path for path in _DEVICES if os.path.exists(path)],
         "disk_bytes": disk,
-        "disk_files": _DISK_FILES,
+        "disk_files": MOST_FILES,
         "limits": {
             "RLIMIT_CPU": (seconds, seconds + 1),
             "RLIMIT_AS": (limits.memory_mb << 20,) * 2,
@@ -248,15 +172,6 @@ def _readable() -> list[str]:
 # Its run
 
 
-@dataclass(slots=True)
-class _Pipe:
-    """One of its pipes, and what came through."""
-
-    file: IO[bytes]
-    room: int
-    got: bytearray = field(default_factory=bytearray)
-
-
 def _run(folder: Path, stdin: bytes, limits: Limits, plan: Plan) -> Outcome:
     orders_read, orders_write = os.pipe()
     status_read, status_write = os.pipe()
@@ -283,7 +198,7 @@ def _run(folder: Path, stdin: bytes, limits: Limits, plan: Plan) -> Outcome:
             with os.fdopen(orders_write, "wb") as orders, suppress(BrokenPipeError):
                 orders.write(_orders(folder, process.pid, limits, plan))
             landlock = _await_guards(process, status)
-        return _Watch(process, stdin, limits, None if plan.namespaces else folder / "work").outcome(landlock)
+        return Watch(process, stdin, limits, None if plan.namespaces else folder / "work").outcome(landlock)
     finally:
         process.kill()  # it is alone: it can have no children
         process.wait()
@@ -318,75 +233,3 @@ def _await_guards(process: subprocess.Popen[bytes], status: IO[bytes]) -> int:
     if "trouble" in guards:
         raise ContainmentError(guards["trouble"])
     return int(guards["landlock"])
-
-
-class _Watch:
-    """Feeds a process, reads it, and ends it at its limits."""
-
-    def __init__(self, process: subprocess.Popen[bytes], stdin: bytes, limits: Limits, shared: Path | None) -> None:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        assert process.stderr is not None
-        self._process = process
-        self._input = process.stdin
-        self._unsent = memoryview(stdin)
-        room = limits.output_kb << 10
-        self._out, self._err = _Pipe(process.stdout, room), _Pipe(process.stderr, room)
-        self._limits = limits
-        self._shared = shared  # its folder, where that lies on a disk that others use
-        self._stopped: Stopped | None = None
-
-    def outcome(self, landlock: int) -> Outcome:
-        began = time.monotonic()
-        deadline = began + self._limits.seconds
-        self._pump(deadline)
-        if self._stopped is None:
-            try:
-                self._process.wait(max(0.0, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                self._stopped = "time"
-        seconds = time.monotonic() - began
-        self._process.kill()
-        code = self._process.wait()
-        return Outcome(bytes(self._out.got), bytes(self._err.got), code, self._stopped, seconds, landlock)
-
-    def _pump(self, deadline: float) -> None:
-        """Until both of its outputs are closed, or a limit is reached."""
-        with selectors.DefaultSelector() as selector:
-            for pipe in (self._out, self._err):
-                selector.register(pipe.file, selectors.EVENT_READ, pipe)
-            if self._unsent:
-                os.set_blocking(self._input.fileno(), False)
-                selector.register(self._input, selectors.EVENT_WRITE)
-            else:
-                self._input.close()
-            while any(isinstance(key.data, _Pipe) for key in selector.get_map().values()):
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    self._stopped = "time"
-                elif self._shared is not None and not _fits(self._shared, self._limits):
-                    self._stopped = "disk"
-                if self._stopped is not None:
-                    return
-                for key, _ in selector.select(min(left, _LOOK_SECONDS) if self._shared else left):
-                    self._move(selector, key.data)
-
-    def _move(self, selector: selectors.BaseSelector, pipe: _Pipe | None) -> None:
-        if pipe is None:
-            try:
-                self._unsent = self._unsent[os.write(self._input.fileno(), self._unsent[:_PIECE]) :]
-            except BrokenPipeError:  # it reads no more
-                self._unsent = memoryview(b"")
-            if not self._unsent:
-                selector.unregister(self._input)
-                with suppress(OSError):
-                    self._input.close()
-            return
-        piece = os.read(pipe.file.fileno(), _PIECE)
-        if not piece:
-            selector.unregister(pipe.file)
-            return
-        room = pipe.room - len(pipe.got)
-        pipe.got += piece[:room]
-        if len(piece) > room:
-            self._stopped = "output"
