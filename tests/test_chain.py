@@ -179,8 +179,10 @@ def test_a_number_that_cannot_be_read_is_asked_for_again_and_then_given_up(folde
     record = run(write(folder, chain, plan))
     assert record.outputs == {"it": 7, "n": 2}
     assert [one.attempt for one in record.requests] == [0, 1]
+    chain["steps"][0]["output"] = {"number": {"min": 5}}
+    assert run(write(folder, chain, {"replies": [{"match": "", "reply": "12"}]})).outputs == {"it": 12, "n": 2}
     with pytest.raises(MisfitError, match="step it: "):
-        run(write(folder, chain, {"replies": [{"match": "", "reply": "99"}]}), n=3)
+        run(write(folder, chain, {"replies": [{"match": "", "reply": "4"}]}), n=3)
 
 
 def test_a_reply_that_was_cut_off_is_kept_and_said(folder: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 import pytest
@@ -17,7 +17,7 @@ from whetstone.models.base import ReplyStream
 from whetstone.models.scripted import ScriptedModel, last_user_message
 from whetstone.prompting.json_reply import json_values
 from whetstone.prompting.structured import Structured, Structurer, structured, structured_many
-from whetstone.types import Message, Options, system, user
+from whetstone.types import Message, Options, Reply, system, user
 
 AGE = {
     "type": "object",
@@ -134,6 +134,33 @@ def test_an_engine_that_refuses_is_told_the_schema_once_for_many_questions() -> 
     assert len(refused) == 1
     assert "cannot constrain" in asker.refusal
     assert str(asker.rates) == "9 asked: 9 in words (100 %)"
+
+
+def test_an_engine_that_answers_in_batches_and_cannot_constrain_gets_them_in_words() -> None:
+    batches: list[tuple[int, bool]] = []
+
+    class Batches(ScriptedModel):
+        def reply_many(
+            self,
+            conversations: Sequence[Sequence[Message]],
+            options: Options = Options(),  # noqa: B008
+        ) -> Iterator[tuple[int, Reply | ModelError]]:
+            batches.append((len(conversations), options.json_schema is not None))
+            if options.json_schema is not None:
+                raise RequestRefusedError("this engine cannot constrain a reply")
+            for index, messages in enumerate(conversations):
+                yield index, Reply("3" if len(messages) > 1 or index else "none")
+
+    asker = Structurer(Batches(), {"type": "integer"})
+    assert len(list(asker.ask_many([[user(str(n))] for n in range(5)]))) == 5
+    assert batches == [(1, True), (1, False), (5, False)]
+    assert asker.rates.to_json() == {"asked": 5, "constrained": 0, "in_words": 4, "repaired": 1, "failed": 0}
+
+
+def test_a_spec_that_never_sends_schemas_is_asked_in_words() -> None:
+    model = ScriptedModel(["3"], spec="scripted:python?omit=seed,json_schema")
+    assert not structured(model, ASKED, {"type": "integer"}).constrained
+    assert model.asked[0].options.json_schema is None
 
 
 # Repairs
@@ -289,6 +316,10 @@ def test_a_schema_that_grows_without_end_when_written_out_is_kept_small() -> Non
     [
         ({"type": "string", "pattern": r"^\d{4}$"}, {"type": "string", "pattern": "^[0-9]{4}$"}),
         ({"type": "string", "pattern": r"\bword\b"}, {"type": "string"}),
+        (
+            {"type": "object", "patternProperties": {"^n": {"type": "integer"}}, "additionalProperties": False},
+            {"type": "object", "properties": {}, "additionalProperties": {"type": "integer"}},
+        ),
         ({"type": "integer", "multipleOf": 3, "default": 6}, {"type": "integer"}),
         ({"oneOf": [{"type": "string"}, {"type": "null"}]}, {"anyOf": [{"type": "string"}, {"type": "null"}]}),
         (

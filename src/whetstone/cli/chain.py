@@ -92,7 +92,7 @@ def show(
     from whetstone.registry import unknown_name
 
     record = ChainStore().find(reference)
-    if step is not None and step not in (names := [one.name for one in record.chain.head.steps]):
+    if step is not None and step not in (names := list(record.header["steps"])):
         raise unknown_name(f"step of {record.id}", step, names)
     if not json:
         print_record(record, step)
@@ -150,7 +150,7 @@ def runs(json: Json = False) -> None:
             "seed": record.header["seed"],
             "replayed": record.header["replayed"],
             "steps": len(record.ends),
-            "of": len(record.chain.head.steps),
+            "of": len(record.header["steps"]),
             "requests": len(record.requests),
             "finished": record.outputs is not None,
             "created": record.header["created"],

@@ -60,7 +60,7 @@ def print_record(record: ChainRecord, step: str | None) -> None:
         told.append(f"replayed from step {header['replayed']['from']} of {header['replayed']['run']}")
     told += [f"input {name}: {one_line(written(value), _LINE)}" for name, value in header["inputs"].items()]
     ends = {end.step: end for end in record.ends}
-    for name in [*ends, *(one.name for one in record.chain.head.steps if one.name not in ends)]:
+    for name in [*ends, *(name for name in header["steps"] if name not in ends)]:
         if step not in (None, name):
             continue
         told.append(f"\n== {name}")

@@ -127,6 +127,7 @@ class ChainStore:
                 "source": chain.source,
                 "files": chain.files,
                 "digest": chain.digest,
+                "steps": [step.name for step in chain.head.steps],
                 "inputs": dict(inputs),
                 "model": model,
                 "seed": seed,

@@ -9,7 +9,7 @@ from typing import Any
 
 # Reading stays quick whatever a reply holds.
 _MOST_TRIES = 200  # beginnings of a value that are looked at
-_MOST_READ = 1_000_000  # characters that are read again to find where a value ends
+_MOST_READ = 200_000  # characters that are read again to find where a value ends
 _MOST_FORGIVEN = 20_000  # characters of a value with slips
 _FENCE = re.compile(r"```[^\S\n]*[\w+-]*[^\S\n]*\n(.*?)(?:\n[^\S\n]*```|\Z)", re.DOTALL)
 _BEGINNING = re.compile(r"[{\[]")

@@ -98,7 +98,7 @@ class _Form:
         self._count()
         if isinstance(part, bool):
             return self._anything() if part else False
-        kept = {key: value for key, value in part.items() if key not in _LEFT_OUT and not key.startswith("x-")}
+        kept = _known(part)
         own = {key: kept.pop(key) for key in list(kept) if key not in ("$ref", "allOf", "anyOf", "oneOf")}
         applied = [{"$ref": kept["$ref"]}] if "$ref" in kept else []
         applied += kept.get("allOf", [])
@@ -119,7 +119,7 @@ class _Form:
         self._count()
         if isinstance(part, bool):
             return ({} if part else False), levels
-        words: Schema | bool = {key: v for key, v in part.items() if key not in _LEFT_OUT | {"$ref", "allOf", "oneOf"}}
+        words: Schema | bool = {key: v for key, v in _known(part).items() if key not in ("$ref", "allOf", "oneOf")}
         if "oneOf" in part and isinstance(words, dict):
             words.setdefault("anyOf", part["oneOf"])
         for one in part.get("allOf", []):
@@ -268,6 +268,15 @@ class _Form:
             return {}
         text = {"type": "string", "maxLength": self._room.characters}
         return {"anyOf": [text, {"type": "number"}, {"type": "boolean"}, {"type": "null"}]}
+
+
+def _known(part: Schema) -> Schema:
+    """What engines know of a part."""
+    kept = {key: value for key, value in part.items() if key not in _LEFT_OUT and not key.startswith("x-")}
+    patterns = part.get("patternProperties")
+    if patterns and kept.get("additionalProperties") is False:  # names that no engine checks, but there may be some
+        kept["additionalProperties"] = next(iter(patterns.values())) if len(patterns) == 1 else True
+    return kept
 
 
 def _merged(one: Schema | bool, other: Schema | bool) -> Schema | bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Generic, Literal, TypeVar
 
 from whetstone.errors import BadReplyError, MisfitError, ModelError, RequestRefusedError, UsageError
-from whetstone.models import ChatModel, replies, reply
+from whetstone.models import ChatModel, parse_spec, replies, reply
 from whetstone.models.catalogue import runs_here
 from whetstone.prompting.reply_schema import ReplySchema, UnfitError
 from whetstone.prompting.schema_bounded import Room
@@ -62,7 +62,9 @@ class Structurer(Generic[T]):
         self.rates = StructuredRates()
         self.refusal = ""
         self._forms: tuple[Form, ...] = ("constrained", "strict", "words")
-        if self._schema.for_engine() is None:
+        if "json_schema" in parse_spec(model.identity.spec).options.get("omit", "").split(","):
+            self._forms, self.refusal = ("words",), "the model's spec says omit=json_schema"
+        elif self._schema.for_engine() is None:
             self._forms, self.refusal = ("words",), "the schema is too large for an engine to obey"
         elif self._schema.for_engine() == self._schema.for_engine(strict=True):
             self._forms = ("constrained", "words")
