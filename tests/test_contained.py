@@ -368,12 +368,12 @@ def test_the_trial_finds_what_is_open(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
-def test_it_dies_with_whoever_runs_it() -> None:
+def test_it_dies_with_whoever_runs_it(tmp_path: Path) -> None:
     code = (
         "from whetstone.tools.contained import Limits, run_contained\n"
         "run_contained('import time; time.sleep(600)', limits=Limits(seconds=500))"
     )
-    parent = subprocess.Popen([sys.executable, "-c", code])
+    parent = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "TMPDIR": str(tmp_path)})
     try:
         child = _until(lambda: next((pid for pid in _children(parent.pid) if b"program.py" in _command(pid)), None))
     finally:
