@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from whetstone.errors import UsageError
+from whetstone.errors import ModelConnectionError, UsageError
 from whetstone.evaluation.technique import TechniqueContext
 from whetstone.evaluation.techniques import build_technique
 from whetstone.models.base import ReplyStream
@@ -137,6 +139,29 @@ def test_earlier_samples_are_read_again_for_another_range() -> None:
     wider = replace(problem(), valid_range=(0, 1000))
     technique.fit(wider)
     assert technique.reread(first).reading.value == 500  # type: ignore[attr-defined]
+
+
+def test_what_was_sampled_before_a_failure_is_not_asked_for_again() -> None:
+    def technique(model: ScriptedModel) -> Any:
+        made = build_technique("vote:4", TechniqueContext(1, lambda _: model))
+        made.fit(problem())
+        return made
+
+    broken = ScriptedModel(lambda _: "$10", faults={6: "connection"})  # in the third sample of the second case
+    answers = technique(broken).predict(problem().test)
+    assert next(answers).reading.value == 10
+    with pytest.raises(ModelConnectionError):
+        next(answers)
+    samples = Path(os.environ["WHETSTONE_HOME"]) / "samples"
+    (kept,) = samples.iterdir()
+    kept.write_bytes(kept.read_bytes()[:-5])  # as a kill in the middle of a line leaves it
+    whole = ScriptedModel(lambda _: "$20")
+    found = technique(whole).predict(problem().test[1:])
+    last = next(found)
+    assert [one["reply"] for one in json.loads(last.raw)] == ["$10", "$20", "$20", "$20"]
+    assert len(whole.asked) == 3
+    assert next(found, None) is None
+    assert not list(samples.iterdir())
 
 
 def test_five_samples_are_usual() -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from whetstone.errors import ModelError, UsageError
 from whetstone.evaluation.technique import TechniqueContext, digest
 from whetstone.evaluation.techniques.asked import OPTIONS, Ask
 from whetstone.evaluation.techniques.examples import Examples
+from whetstone.evaluation.techniques.kept_samples import KeptSamples, Sample
 from whetstone.evaluation.techniques.read_answer import read_answer
 from whetstone.models import BatchModel, replies
 from whetstone.models.catalogue import cost
@@ -23,16 +24,6 @@ _USUAL, _MOST = 5, 50
 _BATCH = 32  # cases that a model which answers in batches is asked about together
 # A prompt of the user's own may let the model reason before it answers, which is what voting is best for.
 _OWN_TEMPLATE_TOKENS = 512
-
-
-@dataclass
-class _Samples:
-    """What came back for one case so far."""
-
-    replies: list[dict[str, Any]] = field(default_factory=list)
-    usage: Usage = field(default_factory=Usage)
-    seconds: float = 0.0
-    cost: float | None = 0.0
 
 
 class Voted(Ask):
@@ -90,40 +81,44 @@ class Voted(Ask):
         return digest(question, "vote", self._count, asked)
 
     def predict(self, cases: Sequence[Case]) -> Iterator[Prediction]:
-        """An answer to each case. Cases are asked about a few at a time, so that a kill loses few samples."""
+        """An answer to each case. They are asked about a few at a time, and their samples kept until they are there."""
         size = _BATCH if isinstance(self._model, BatchModel) else max(1, self._model.concurrency)
         for start in range(0, len(cases), size):
             yield from self._predict_together(cases[start : start + size])
 
     def _predict_together(self, cases: Sequence[Case]) -> Iterator[Prediction]:
         questions = self._ask_about(cases)
-        sampled = [_Samples() for _ in cases]
-        conversations = [question.messages for question in questions]
-        for sample in range(self._count):
-            options = self._sampling(self._problem.kind, sample)
-            for index, reply in replies(self._model, conversations, options):
-                self._take(sampled[index], reply, options)
-        for case, question, samples in zip(cases, questions, sampled, strict=True):
+        stores = [KeptSamples(self._key(question.key)) for question in questions]
+        sampled = [kept.read() for kept in stores]
+        for number in range(self._count):
+            missing = [index for index, samples in enumerate(sampled) if number not in samples]
+            options = self._sampling(self._problem.kind, number)
+            for position, reply in replies(self._model, [questions[index].messages for index in missing], options):
+                index = missing[position]
+                sampled[index][number] = sample = self._sample(number, reply, options)
+                if not sample.error:
+                    stores[index].keep(sample)
+        for case, question, kept, samples in zip(cases, questions, stores, sampled, strict=True):
+            ordered = [samples[number] for number in range(self._count)]
+            told = [sample.told() for sample in ordered]
+            costs = [sample.cost for sample in ordered if not sample.error]
             yield Prediction(
                 case.id,
                 self._key(question.key),
-                self._voted(samples.replies),
-                raw=json.dumps(samples.replies, ensure_ascii=False),
+                self._voted(told),
+                raw=json.dumps(told, ensure_ascii=False),
                 prompt=question.prompt,
-                usage=samples.usage,
-                seconds=samples.seconds,
-                cost=samples.cost,
+                usage=sum((sample.usage for sample in ordered), Usage()),
+                seconds=sum(sample.seconds for sample in ordered),
+                cost=None if None in costs else sum(price for price in costs if price is not None),
             )
+            kept.forget()  # whoever asks for the next answer has kept this one
 
-    def _take(self, samples: _Samples, reply: Reply | ModelError, options: Options) -> None:
+    def _sample(self, number: int, reply: Reply | ModelError, options: Options) -> Sample:
         if isinstance(reply, ModelError):
-            samples.replies.append({"seed": options.seed, "error": str(reply)})
-            return
-        samples.replies.append({"seed": options.seed, "reply": reply.text, "finish_reason": reply.finish_reason})
-        samples.usage += reply.usage
-        samples.seconds += reply.seconds
+            return Sample(number, options.seed, error=str(reply))
         price = cost(self._model.identity, reply.usage)
-        samples.cost = None if price is None or samples.cost is None else samples.cost + price
+        return Sample(number, options.seed, reply.text, reply.finish_reason, "", reply.usage, reply.seconds, price)
 
     def reread(self, prediction: Prediction) -> Prediction:
         """Earlier replies, read as answers to this problem."""
