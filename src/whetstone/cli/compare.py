@@ -31,6 +31,7 @@ def compare(
             "-t",
             help="A technique; repeat for several. constant[:mean|median|mode], linear, "
             "tfidf, knn[:K], lightgbm[:embeddings], ask, few-shot[:fixed|random|balanced|shared|nearest[:K]], "
+            "vote[:N[:few-shot:...]] (N samples vote), "
             "retrieved:KB[:K] (passages of a knowledge base), guesses:FILE. Numbers, read off a local model's "
             "probabilities: price[:auto|generate|course|top_k|mode|median|mean|log_mean][:nearest:K][:chat], "
             "calibrated[:auto|mode|median|mean|log_mean][:nearest:K][:chat], hidden-ridge. "
