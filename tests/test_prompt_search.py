@@ -22,7 +22,7 @@ pytest.importorskip("optuna", reason="needs the package optuna")
 LABELS = ("home", "tools")
 
 
-def problem(validation: int = 40, test: int = 40, train: int = 12) -> Problem:
+def problem(validation: int = 40, test: int = 24, train: int = 12) -> Problem:
     def cases(name: str, count: int) -> list[Case]:
         return [Case(f"{name}{i}", f"{name} thing number {i}", LABELS[i % 2]) for i in range(count)]
 
@@ -66,6 +66,9 @@ def test_the_best_question_wins_and_is_proven_on_the_test_items(instructions: li
     assert "which the search never saw" in found.sentence
     assert "--question 'Think of the room it is in.'" in found.command("things.csv")
     assert "--prompt label@1" in found.command("things.csv")
+    again = ScriptedModel(obeys)
+    assert search(SearchSpace(tuple(instructions)), again).winner.choice == found.winner.choice
+    assert again.asked == []
 
 
 def test_no_test_item_is_looked_at_before_the_winner_is_chosen(instructions: list[Any]) -> None:
@@ -76,7 +79,7 @@ def test_no_test_item_is_looked_at_before_the_winner_is_chosen(instructions: lis
     assert first == found.calls
     assert all("secret" in text for text in asked[first:])
     assert not any("tried" in text for text in asked[first:])
-    assert len(asked) == found.calls + 80
+    assert len(asked) == found.calls + 48
 
 
 def test_a_choice_that_has_lost_is_given_up(instructions: list[Any]) -> None:
@@ -106,16 +109,16 @@ def test_a_space_that_is_too_large_is_sampled_with_a_seed(instructions: list[Any
     space = SearchSpace(tuple(instructions), shots=(0, 1, 3), methods=("shared", "fixed"), draws=5)
     assert len(space.choices()) == 5 * (1 + 2 * 6)
 
-    def tried(seed: int, home: str) -> list[Choice]:
+    def tried(seed: int) -> list[Choice]:
         found = search(space, ScriptedModel(obeys), limits=SearchLimits(trials=8), seed=seed)
         assert "8 of 65 choices" in found.stopped
         assert found.start.choice == space.start
         return [trial.choice for trial in found.trials]
 
-    first = tried(1, "a")
+    first = tried(1)
     assert len(set(first)) == 8
-    assert first != tried(2, "b")
-    assert first == tried(1, "c")
+    assert first == tried(1)
+    assert first != tried(2)
 
 
 def test_a_search_that_was_stopped_goes_on_and_ends_as_it_would_have(
@@ -138,14 +141,6 @@ def test_a_search_that_was_stopped_goes_on_and_ends_as_it_would_have(
     ]
     assert (resumed.calls, resumed.usage, resumed.winner.choice) == (whole.calls, whole.usage, whole.winner.choice)
     assert asked + len(last.asked) == whole.calls + sum(len(result.predictions) for result in whole.report.results)
-
-
-def test_a_search_done_again_asks_nothing(instructions: list[Any]) -> None:
-    space = SearchSpace(tuple(instructions))
-    first = search(space, ScriptedModel(obeys))
-    again = ScriptedModel(obeys)
-    assert search(space, again).winner.choice == first.winner.choice
-    assert again.asked == []
 
 
 def test_numbers_that_cannot_be_read_do_not_make_a_prompt_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
