@@ -1,4 +1,4 @@
-"""Work that takes longer than a person waits: on knowledge bases, comparisons, tuning runs.
+"""Work that takes longer than a person waits: on knowledge bases, comparisons, tuning runs, tasks.
 
 It belongs to the server and to no page: a page that is reloaded finds it again, and one that is closed ends none of it.
 """
@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 from whetstone.errors import UsageError, WhetstoneError
+from whetstone.models.watched import Stopped
 
 log = logging.getLogger(__name__)
 
@@ -23,16 +24,13 @@ News = TypeVar("News")
 Tell = Callable[[News], None]
 
 
-class _Stopped(BaseException):
-    """Goes through work that was stopped, whatever it catches."""
-
-
 class Task(Generic[News]):
     """One piece of work.
 
     Args:
         what: kind of work.
         work: told what to call with its news; that call does not return once the task was stopped.
+        passing: nobody else will look for it; forgotten some time after its page did so last.
 
     Attributes:
         news: what was told last.
@@ -42,8 +40,9 @@ class Task(Generic[News]):
         done: whether it has ended.
     """
 
-    def __init__(self, what: str, work: Callable[[Tell[News]], Any]) -> None:
+    def __init__(self, what: str, work: Callable[[Tell[News]], Any], *, passing: bool = False) -> None:
         self.what = what
+        self.passing = passing
         self.news: News | None = None
         self.result: Any = None
         self.error = ""
@@ -59,12 +58,12 @@ class Task(Generic[News]):
     def _tell(self, news: News) -> None:
         self.news = news
         if self.stopped:
-            raise _Stopped
+            raise Stopped
 
     def _run(self, what: str, work: Callable[[Tell[News]], Any]) -> None:
         try:
             self.result = work(self._tell)
-        except _Stopped:
+        except Stopped:
             pass
         except WhetstoneError as error:
             self.error = str(error)
@@ -86,7 +85,7 @@ class Tasks:
         """Begin; the name under which the page asks.
 
         Args:
-            name: of the knowledge base that the work has to itself; "" makes a name.
+            name: of the knowledge base that the work has to itself; "" makes a name that nobody guesses.
 
         Raises:
             UsageError: something is at work under this name, or too much altogether.
@@ -94,15 +93,16 @@ class Tasks:
         with self._lock:
             now = time.monotonic()
             for old, task in list(self._tasks.items()):
-                if task.done and task.what == "ask" and now - task.asked > _KEPT:
+                if task.done and task.passing and now - task.asked > _KEPT:
                     del self._tasks[old]
             running = self._tasks.get(name)
             if running is not None and not running.done:
                 raise UsageError(f"{name} is busy ({running.what}): wait until that has ended, or stop it")
             if sum(not task.done for task in self._tasks.values()) >= MOST:
                 raise UsageError(f"{MOST} such jobs are at work on this server: wait until one has ended, or stop it")
+            passing = not name
             name = name or secrets.token_urlsafe(12)
-            self._tasks[name] = Task(what, work)
+            self._tasks[name] = Task(what, work, passing=passing)
             return name
 
     def find(self, name: str) -> Task[Any] | None:

@@ -1,4 +1,4 @@
-"""Fields that the Compare and Tune tabs have in common, as plain HTML."""
+"""Fields that the Tasks, Prompts, Compare and Tune tabs have in common, as plain HTML."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from html import escape
 ACCEPT = ".csv,.tsv,.json,.jsonl,.ndjson,.parquet,.gz"
 
 
-def views_html(prefix: str, label: str, views: Sequence[tuple[str, str]], bodies: Mapping[str, str]) -> str:
+def views_html(
+    prefix: str, label: str, views: Sequence[tuple[str, str]], bodies: Mapping[str, str], *, above: str = ""
+) -> str:
     """A tab's views, one of which is shown.
 
     Args:
@@ -16,6 +18,7 @@ def views_html(prefix: str, label: str, views: Sequence[tuple[str, str]], bodies
         label: what the views are for.
         views: (name, words) of each.
         bodies: what is in it, by name.
+        above: what belongs to all views.
     """
     tabs = "".join(
         f'<button type="button" role="tab" id="{prefix}-tab-{name}" aria-controls="{prefix}-view-{name}" '
@@ -28,7 +31,7 @@ def views_html(prefix: str, label: str, views: Sequence[tuple[str, str]], bodies
         for n, (name, _) in enumerate(views)
     )
     return (
-        f'<div class="wh-lab"><div role="tablist" aria-label="{escape(label)}" class="wh-lab-tabs">{tabs}</div>'
+        f'<div class="wh-lab">{above}<div role="tablist" aria-label="{escape(label)}" class="wh-lab-tabs">{tabs}</div>'
         f'<div id="{prefix}-notice"></div>{panels}</div>'
     )
 

@@ -1,4 +1,4 @@
-"""Files of items that a page sends, and what is kept of them for as long as the server runs."""
+"""Files that a page sends, and what is kept of them for as long as the server runs."""
 
 from __future__ import annotations
 
@@ -22,8 +22,11 @@ T = TypeVar("T")
 
 
 @contextmanager
-def sent_file(asked: Asked) -> Iterator[Path]:
+def sent_file(asked: Asked, *, instead: str = "whet price --file") -> Iterator[Path]:
     """The file of a request, `{name, data: base64}`, in a folder of its own that is gone afterwards.
+
+    Args:
+        instead: the command that takes larger ones.
 
     Raises:
         UsageError: there is none, or it is too large.
@@ -36,7 +39,7 @@ def sent_file(asked: Asked) -> Iterator[Path]:
     except (binascii.Error, ValueError):
         raise DataError("the file did not arrive whole: send it again") from None
     if len(content) > MOST_BYTES:
-        raise UsageError(f"the file has more than {MOST_BYTES // 10**6} MB: use `whet price --file` for it")
+        raise UsageError(f"the file has more than {MOST_BYTES // 10**6} MB: use `{instead}` for it")
     if str(asked.get("name", "")).lower().endswith(".gz"):  # a small one may hold more than the memory does
         raise UsageError("unpack the file first (gunzip): packed ones are not taken here")
     name = re.sub(r"[^\w.-]", "_", str(asked.get("name", "")))[-80:].lstrip(".") or "items"

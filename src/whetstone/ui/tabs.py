@@ -31,6 +31,8 @@ BuildTab = Callable[[Workbench, ModelPool, ConversationStore], None]
 # Name, and "module:function" of type BuildTab; in the order in which they stand.
 TABS = (
     ("Chat", "whetstone.ui.chat_tab:build_chat"),
+    ("Tasks", "whetstone.ui.tasks_tab:build_tasks"),
+    ("Prompts", "whetstone.ui.prompts_tab:build_prompts"),
     ("Tokens", "whetstone.ui.tokens_tab:build_tokens"),
     ("Knowledge", "whetstone.ui.knowledge_tab:build_knowledge"),
     ("Price", "whetstone.ui.price_tab:build_price"),

@@ -1,0 +1,325 @@
+"""The Tasks tab: what it refuses, what it shows, and how a person meets it, with a real server and a real browser."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("gradio", reason="needs the extra `serve`")
+pytest.importorskip("playwright", reason="needs playwright")
+
+from playwright.sync_api import BrowserContext, expect
+
+from browser import WorkbenchTab, browsing, chromium, serving
+from running_server import pool_of, until
+from whetstone.models.base import (
+    BatchModel,
+    ChatModel,
+    ContextModel,
+    RenderingModel,
+    TokenizingModel,
+    replies,
+    reply,
+)
+from whetstone.models.pool import ModelPool
+from whetstone.models.scripted import ScriptedModel
+from whetstone.models.watched import ReplyWatch, Stopped, watched
+from whetstone.tasks import cards
+from whetstone.tasks.entities import Entity
+from whetstone.tools.contained import containment
+from whetstone.types import Message, Reply, text_of, user
+from whetstone.ui.tasks_tab import TasksServer
+from whetstone.ui.tasks_view import entities_html
+
+needs_browser = pytest.mark.skipif(chromium() is None, reason="needs chromium")
+
+EVIL = "<img src=x onerror=window.hacked=1>"
+MIXED = f"마리 퀴리 lived in Paris 😀. ولدت ماري كوري في وارسو. {EVIL}"
+
+Ask = Callable[..., dict[str, Any]]
+
+
+class T5(ScriptedModel):
+    """An encoder-decoder that says what was planned."""
+
+    encoder_decoder = True
+
+
+def asking(**models: ChatModel) -> Ask:
+    functions = {one.__name__: one for one in TasksServer(pool_of(models)).functions()}
+    return lambda name, /, **asked: functions[f"tasks_{name}"](asked)
+
+
+def done(ask: Ask, **asked: Any) -> dict[str, Any]:
+    """A task at its end."""
+    begun = ask("start", **asked)
+    if "error" in begun:
+        return begun
+    until(lambda: bool(ask("watch", job=begun["job"])["done"]))
+    return {**begun, **ask("watch", job=begun["job"])}
+
+
+def test_every_mistake_is_one_sentence() -> None:
+    ask = asking(echo=ScriptedModel(["yes"]))
+
+    def fails(card: str = "summarize", model: str = "echo", **more: Any) -> str:
+        inputs = {"text": "A text.", **more.pop("inputs", {})}
+        return str(done(ask, card=card, model=model, inputs=inputs, **more)["error"])
+
+    assert "Did you mean summarize" in fails(card="sumarize")
+    assert "cards that Whetstone brings" in fails(card="../../etc")
+    assert "nobody" in fails(model="nobody")
+    assert "needs text" in fails(inputs={"text": "  "})
+    assert "whole number" in fails(inputs={"words": "many"})
+    assert "at most 1,000" in fails(inputs={"words": "5000"})
+    assert "Klingon" in fails(inputs={"language": "Klingon"})
+    assert "at least 2 different entries" in fails(card="classify", inputs={"labels": "one, one"})
+    assert "TERM=TRANSLATION" in fails(card="translate", inputs={"target": "German", "glossary": "weir"})
+    assert "no number" in fails(temperature="hot")
+    assert "not between 0 and 5" in fails(temperature="nan")
+    assert "less than 1" in fails(max_tokens="0")
+    assert "less than 0" in fails(part_tokens="-1")
+    assert "no longer" in ask("watch", job="gone")["error"]
+    assert "no longer" in ask("stop", job="gone")["error"]
+    assert "no case" in ask("case", card="summarize", case="gone")["error"]
+    assert "no file is chosen" in ask("file")["error"]
+
+
+@pytest.mark.parametrize("card", cards(), ids=lambda card: card.name)
+def test_every_card_has_a_form_its_failures_and_cases_that_fill_it(card: Any) -> None:
+    ask = asking(echo=ScriptedModel(["yes"]))
+    form = ask("card", card=card.name)
+    for one in card.inputs:
+        assert f'data-input="{one.name}"' in form["html"]
+    assert form["about"].count("<li>") == len(card.file.known_failures) > 0
+    assert ask("cases", card=card.name)["html"].count("data-case=") == len(card.cases())
+    for case in card.cases():
+        filled = ask("case", card=card.name, case=case.id)["inputs"]
+        read = {one.name: one.read(filled[one.name]) for one in card.inputs if filled[one.name]}
+        assert card.check(read) == card.check(case.inputs)  # what a person sees is what the case says
+
+
+def test_a_text_beyond_the_context_is_read_in_parts_whose_steps_can_be_opened() -> None:
+    ask = asking(small=ScriptedModel(lambda _: "Short.", context_length=900))
+    text = "\n\n".join(f"Paragraph {n} of a long report {EVIL}." for n in range(150))
+    found = done(ask, card="summarize", model="small", inputs={"text": text, "words": "20"})
+    assert "it was read in" in found["html"]
+    assert "parts read, 1 joined)" in found["html"]
+    assert EVIL not in found["html"]
+    steps = found["html"].count("data-step=")
+    assert steps > 2
+    first = ask("step", job=found["job"], step=0)["html"]
+    assert "Paragraph 0 of a long report &lt;img" in first
+    assert "Short." in first
+    assert "no step" in ask("step", job=found["job"], step=steps)["error"]
+
+
+def test_copied_text_is_counted_and_the_expected_answer_of_a_case_stands_beside() -> None:
+    ask = asking(echo=ScriptedModel(["The old weir at Hollin Mill will go."]))
+    filled = ask("case", card="summarize", case="weir")["inputs"]
+    found = done(ask, card="summarize", model="echo", inputs=filled, case="weir")
+    assert "8 words from" in found["html"]
+    assert "80% of its runs of 4 words" in found["html"]
+    assert "Expected" in found["html"]
+
+
+def test_mentions_are_marked_where_they_stand_and_nothing_of_the_text_runs() -> None:
+    spans = [(MIXED.index(name), name, kind) for name, kind in (("마리 퀴리", "person"), ("Paris", "place"))]
+    html = entities_html(MIXED, [Entity(t, k, s, s + len(t)) for s, t, k in spans], ["person", "place"])
+    assert '<mark class="wh-ta-entity c0" title="person">마리 퀴리</mark> lived in <mark' in html
+    assert EVIL not in html
+
+
+def test_an_encoder_decoder_is_explained_and_refused_where_it_does_not_suit() -> None:
+    ask = asking(t5=T5(["Wien ist schön."]))
+    assert "Wien ist schön." in done(ask, card="rewrite", model="t5", inputs={"text": "Wien ist schon."})["html"]
+    found = done(ask, card="code", model="t5", inputs={"task": "add two numbers"})
+    assert "cannot do code" in found["error"]
+    server = TasksServer(ModelPool({"flan": "hf:google/flan-t5-base", "plain": "scripted:echo"}))
+    functions = {one.__name__: one for one in server.functions()}
+    said = functions["tasks_model"]({"card": "essay", "model": "flan"})["html"]
+    assert "no chat with it" in said
+    assert "cannot do essay" in said
+    assert "cannot do" not in functions["tasks_model"]({"card": "summarize", "model": "flan"})["html"]
+    assert functions["tasks_model"]({"card": "essay", "model": "plain"}) == {"html": ""}
+
+
+def test_a_task_is_stopped_in_the_middle_of_a_reply() -> None:
+    model = ScriptedModel(["word " * 2000], delay=0.05)
+    ask = asking(slow=model)
+    job = ask("start", card="essay", model="slow", inputs={"topic": "Rain"})["job"]
+    until(lambda: "word" in ask("watch", job=job).get("html", ""))
+    ask("stop", job=job)
+    until(lambda: bool(ask("watch", job=job)["done"]))  # the reply alone would take minutes
+    found = ask("watch", job=job)
+    assert "Stopped" in found["html"]
+    assert found["error"] == ""
+
+
+def test_a_watched_model_is_the_model_in_all_that_it_can() -> None:
+    model = ScriptedModel(lambda messages: text_of(messages[-1]).upper(), concurrency=3)
+    watch = ReplyWatch()
+    same = watched(model, watch)
+    for kind in (ContextModel, TokenizingModel, RenderingModel, BatchModel):
+        assert isinstance(same, kind) == isinstance(model, kind)
+    assert same.identity == model.identity
+    assert same.concurrency == 3
+    assert reply(same, [user("hi")]).text == "HI" == watch.text
+    watch.stop()
+    with pytest.raises(Stopped):
+        reply(same, [user("hi")])
+
+
+class Batching(ScriptedModel):
+    """A model that answers in batches, and says how large they were."""
+
+    def __init__(self, *given: Any, **more: Any) -> None:
+        super().__init__(*given, **more)
+        self.batches: list[int] = []
+
+    def reply_many(
+        self, conversations: Sequence[Sequence[Message]], options: Any = None
+    ) -> Iterator[tuple[int, Reply]]:
+        self.batches.append(len(conversations))
+        for index, messages in enumerate(conversations):
+            yield index, reply(self, messages)
+
+
+def test_a_watched_batch_stays_a_batch_and_one_reply_is_a_stream() -> None:
+    model, watch = Batching(["a", "b", "c"]), ReplyWatch()
+    same = watched(model, watch)
+    assert [one.text for _, one in replies(same, [[user("1")], [user("2")]]) if isinstance(one, Reply)] == ["a", "b"]
+    assert next(replies(same, [[user("3")]]))[0] == 0
+    assert model.batches == [2]
+    assert watch.text == "c"
+
+
+def test_replies_that_wait_for_their_first_piece_are_stopped_from_another_thread() -> None:
+    model, watch = ScriptedModel(["x" * 500], delay=60, concurrency=2), ReplyWatch()
+    ended = threading.Event()
+
+    def work() -> None:
+        with pytest.raises(Stopped):
+            list(replies(watched(model, watch), [[user("1")], [user("2")]]))
+        ended.set()
+
+    threading.Thread(target=work, daemon=True).start()
+    until(lambda: model.most_open == 2)
+    watch.stop()
+    assert ended.wait(30)
+
+
+def test_a_file_becomes_the_text(tmp_path: Path) -> None:
+    ask = asking(echo=ScriptedModel(["yes"]))
+
+    def sent(name: str, content: bytes) -> dict[str, Any]:
+        return ask("file", name=name, data=base64.b64encode(content).decode())
+
+    assert sent("a.txt", "안녕 😀".encode())["text"] == "안녕 😀"
+    wrong = sent("../a.txt", b"\xff\xfe\x00")["error"]
+    assert "binary" in wrong
+    assert "whetstone-" not in wrong  # the folder that it lay in
+    assert "whet task" in sent("big.txt", b"x" * 10_000_001)["error"]
+
+
+# A browser.
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    home = tmp_path_factory.mktemp("workbench")
+    named = {
+        "entities": [
+            {"text": "Paris", "type": "place"},
+            {"text": "وارسو", "type": "place"},
+            {"text": "마리 퀴리", "type": "person"},
+            {"text": "Nobody", "type": "person"},
+        ]
+    }
+    code = "```python\ndef twice(n):\n    return 2 * n\nprint(twice(21))\n```"
+    plan = {"replies": [{"match": "퀴리", "reply": json.dumps(named)}, {"match": "twice", "reply": code}]}
+    (home / "plan.yaml").write_text(json.dumps(plan))
+    models = {
+        "plan": f"scripted:{home / 'plan.yaml'}",
+        "slow": "scripted:reply?text=" + "%20".join(["rain"] * 900) + "&delay=0.2",
+    }
+    with serving(home, models) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[BrowserContext]:
+    with browsing() as context:
+        yield context
+
+
+class TasksTab(WorkbenchTab):
+    """The Tasks tab in one browser tab."""
+
+    name, prefix = "Tasks", "wh-ta"
+
+    def ready(self) -> None:
+        super().ready()
+        expect(self.one("in-text")).to_be_visible()
+
+
+@needs_browser
+def test_entities_of_a_text_in_three_scripts_are_marked_on_a_dark_phone(browser: BrowserContext, url: str) -> None:
+    tab = TasksTab(browser, url, width=390, dark=True)
+    tab.one("card").select_option("entities")
+    expect(tab.one("in-types")).to_be_visible()
+    tab.one("in-text").fill(MIXED)
+    tab.one("in-text").press("Control+Enter")
+    marks = tab.page.locator(".wh-ta-marked mark")
+    expect(marks).to_have_text(["마리 퀴리", "Paris", "وارسو"])
+    expect(tab.one("notes")).to_contain_text("not in the text")
+    tab.one("steps").locator("summary").first.click()
+    tab.page.locator("[data-step='0'] > summary").click()
+    expect(tab.page.locator("[data-step='0']")).to_contain_text("😀")
+    assert tab.overflow() <= 0
+    assert tab.contrast(".wh-ta-entity, #wh-tasks .wh-note, #wh-tasks .wh-ta-hint, #wh-tasks .wh-lab-notes li") >= 4.5
+    tab.close()
+
+
+@needs_browser
+def test_a_task_is_stopped_found_again_after_a_reload_and_its_cases_tried(browser: BrowserContext, url: str) -> None:
+    tab = TasksTab(browser, url)
+    tab.one("card").select_option("essay")
+    tab.one("in-topic").fill("Rain")
+    tab.one("model").select_option("slow")
+    tab.one("go").click()
+    expect(tab.page.locator("#wh-tasks .wh-ta-live")).to_contain_text("rain rain")
+    tab.open(url)  # the task is the server's: the page finds it
+    expect(tab.page.locator("#wh-tasks .wh-ta-live")).to_contain_text("rain rain")
+    tab.one("stop").click()
+    expect(tab.one("out")).to_contain_text("Stopped")
+    expect(tab.one("go")).to_be_enabled()
+    tab.one("card").select_option("summarize")
+    expect(tab.one("in-text")).to_be_visible()
+    tab.one("about").get_by_role("button", name="cases").click()
+    tab.page.get_by_role("button", name="Use weir", exact=True).click()
+    expect(tab.one("in-text")).to_have_value(re.compile("Hollin Mill"))
+    expect(tab.one("in-words")).to_have_value("30")
+    tab.close()
+
+
+@needs_browser
+def test_code_is_run_and_its_outcome_shown(browser: BrowserContext, url: str) -> None:
+    if containment().plan is None:
+        pytest.skip("this machine has no guards for code that a model wrote")
+    tab = TasksTab(browser, url)
+    tab.one("card").select_option("code")
+    tab.one("in-task").fill("a function twice that doubles a number")
+    tab.one("run").check()
+    tab.one("go").click()
+    expect(tab.one("ran")).to_contain_text("It ran to its end")
+    expect(tab.one("out")).to_contain_text("42")
+    expect(tab.one("output")).to_contain_text("def twice(n)")
+    tab.close()
