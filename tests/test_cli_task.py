@@ -169,6 +169,6 @@ def test_the_embedded_model_does_a_task_with_a_valid_answer() -> None:
     done = subprocess.run([*command, text, "--json"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
-    assert told["output"]
+    assert (told["card"], told["requests"]) == ("entities", 1)
     assert all(text[one["start"] : one["end"]] == one["text"] for one in told["output"])
     assert {one["type"] for one in told["output"]} <= {"person", "place", "organisation"}

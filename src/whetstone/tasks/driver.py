@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -44,6 +44,7 @@ class _Running(Generic[T]):
     steps: list[TaskStep | None] = field(default_factory=list)  # of what it waits for
     before: list[TaskStep] = field(default_factory=list)
     kept: list[Asking] = field(default_factory=list)
+    begun: bool = False
 
     def go_on(self, error: ModelError | None = None) -> Finished[T] | None:
         """Give it its answers, or the error of one of them; what it ended with, or None when it asks for more.
@@ -55,9 +56,10 @@ class _Running(Generic[T]):
         try:
             if error is not None:
                 self.askings = self.plan.throw(error)
-            elif self.steps:
+            elif self.begun:
                 self.askings = self.plan.send([answer for answer in self.answers if answer is not None])
             else:
+                self.begun = True
                 self.askings = next(self.plan)
         except StopIteration as stop:
             return Finished(stop.value, self.before)
@@ -66,8 +68,13 @@ class _Running(Generic[T]):
         self.kept += [asking for asking in self.askings if asking.keep]
         return None
 
+    def waits_for(self, place: int, asking: Asking) -> bool:
+        """Whether this request is still of use: the plan may have asked for something else after an error."""
+        return place < len(self.askings) and self.askings[place] is asking
+
     @property
     def answered(self) -> bool:
+        """Whether it has everything that it asked for."""
         return None not in self.answers
 
 
@@ -106,7 +113,7 @@ class Driver:
                     if task.answers[place] is None
                 ]
                 for group in _alike(waiting):
-                    yield from self._ask(running, [one for one in group if one[0] in running])
+                    yield from self._ask(running, group)
         finally:
             for task in running.values():
                 task.plan.close()
@@ -117,7 +124,7 @@ class Driver:
         """Ask for requests that are asked alike, and let those plans go on that have all their answers."""
         fresh: list[tuple[int, int, Asking]] = []
         for index, place, asking in group:
-            if index not in running:
+            if not _of_use(running, index, place, asking):
                 continue
             found = self._kept.find(asking) if asking.keep else None
             if found is None:
@@ -131,7 +138,7 @@ class Driver:
         with contextlib.closing(self._outcomes([asking for _, _, asking in fresh])) as outcomes:
             for position, outcome in outcomes:
                 index, place, asking = fresh[position]
-                if index not in running:  # another request of its failed meanwhile
+                if not _of_use(running, index, place, asking):
                     continue
                 if isinstance(outcome, ModelError):
                     yield from self._move(running, index, outcome)
@@ -181,6 +188,8 @@ class Driver:
             return
         if finished is None:
             self._asked += len(task.askings)
+            if not task.askings:  # it asked for nothing, and has all its answers
+                yield from self._move(running, index)
             return
         del running[index]
         self._kept.forget(task.kept)
@@ -201,6 +210,11 @@ class Driver:
             constrained=constrained,
             kept=kept,
         )
+
+
+def _of_use(running: Mapping[int, _Running[T]], index: int, place: int, asking: Asking) -> bool:
+    """Whether anybody waits for the answer to a request: another one of the same task may have failed meanwhile."""
+    return index in running and running[index].waits_for(place, asking)
 
 
 def _value(asking: Asking, outcome: Reply | Structured[Any]) -> Any:

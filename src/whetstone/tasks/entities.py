@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 MOST_NAME = 120  # characters of a name
+_LEAST_MENTION = 3  # characters: two of a name, and what parts it from the next
+_MOST_LISTED = 64  # entities that are counted off while a model writes: grammars grow with it
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +46,14 @@ class Located:
     dropped: tuple[tuple[str, str], ...]
 
 
-def entity_schema(types: Iterable[str]) -> dict[str, Any]:
-    """The JSON Schema of a model's list of entities."""
+def entity_schema(types: Iterable[str], text: str) -> dict[str, Any]:
+    """The JSON Schema of a model's list of entities.
+
+    The list is no longer than a short text allows: small models that are held to a schema go on listing. Lengths are
+    powers of two, so that texts alike in length have one schema and are asked about together.
+    """
+    most = 1 << (len(text) // _LEAST_MENTION).bit_length()
+    listed: dict[str, Any] = {"maxItems": most} if most <= _MOST_LISTED else {}
     named = {
         "type": "object",
         "properties": {
@@ -57,7 +65,7 @@ def entity_schema(types: Iterable[str]) -> dict[str, Any]:
     }
     return {
         "type": "object",
-        "properties": {"entities": {"type": "array", "items": named}},
+        "properties": {"entities": {"type": "array", "items": named, **listed}},
         "required": ["entities"],
         "additionalProperties": False,
     }

@@ -17,12 +17,11 @@ _NONE = {"none", "no", "nothing", "n/a", "-", "unanswerable", ""}
 def entity_plan(task: Task) -> Plan[Outcome]:
     """Every mention of what the model lists, of the types that were asked for."""
     types: tuple[str, ...] = task.values["types"]
-    schema = entity_schema(types)
 
     def ask(piece: Piece) -> Sequence[Asking]:
         values = {task.card.file.main: piece.text}
         if not task.apart:
-            return [task.asking(piece.name, values, schema=schema, keep=piece.is_part)]
+            return [task.asking(piece.name, values, schema=entity_schema(types, piece.text), keep=piece.is_part)]
         return [task.asking(f"{piece.name}: {kind}", {**values, "type": kind}, keep=piece.is_part) for kind in types]
 
     read = yield from read_text(task, ask, "prompt")

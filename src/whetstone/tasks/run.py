@@ -115,6 +115,8 @@ def run_card_many(
 def _settings(shots: Sequence[TaskCase], options: Options, part_tokens: int, run: bool, repairs: int) -> Settings:
     if part_tokens < 0 or repairs < 0:
         raise UsageError("part_tokens and repairs are numbers from 0 up")
+    if options.json_schema is not None or options.tools:
+        raise UsageError("a card says itself what form its answer has, and offers no tools: leave both out of options")
     return Settings(options=options, shots=tuple(shots), part_tokens=part_tokens, run=run, repairs=repairs)
 
 
