@@ -47,7 +47,7 @@ class ToolRun(Iterator[ToolEvent]):
         self._limits = limits
         self._caller = caller
         self._ask = ask
-        self._usage = Usage()
+        self._usages: list[Usage] = []  # of each reply: a price may depend on how long one prompt is
         self._text = ""
         self._rounds = 0
         self._started = time.monotonic()
@@ -112,7 +112,8 @@ class ToolRun(Iterator[ToolEvent]):
         text: list[str] = []
         reasoning: list[str] = []
         calls: list[ToolCall] = []
-        self._stream = self._ask(self._told, options)
+        self._usages.append(Usage())
+        self._stream = self._ask(tuple(self._told), options)
         timer = threading.Timer(max(0.0, self._left()), _close, [self._stream])
         timer.daemon = True
         timer.start()
@@ -123,7 +124,7 @@ class ToolRun(Iterator[ToolEvent]):
                 text.append(chunk.text)
                 reasoning.append(chunk.reasoning)
                 calls.extend(chunk.tool_calls)
-                self._usage += chunk.usage or Usage()
+                self._usages[-1] = chunk.usage or self._usages[-1]
                 yield Said(chunk)
         finally:
             timer.cancel()
@@ -187,11 +188,14 @@ class ToolRun(Iterator[ToolEvent]):
         return self._started + self._limits.seconds + self._consenting - time.monotonic()
 
     def _cost(self) -> float | None:
-        return cost(self._model.identity, self._usage)
+        costs = [cost(self._model.identity, usage) for usage in self._usages]
+        known = [one for one in costs if one is not None]
+        return sum(known) if len(known) == len(costs) else None
 
     def _ended(self, reason: Reason) -> Ended:
         seconds = time.monotonic() - self._started - self._consenting
-        return Ended(reason, self._text, tuple(self._told), self._rounds, self._usage, self._cost(), seconds)
+        usage = sum(self._usages, Usage())
+        return Ended(reason, self._text, tuple(self._told), self._rounds, usage, self._cost(), seconds)
 
 
 def run_tools(
