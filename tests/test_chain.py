@@ -402,6 +402,9 @@ def test_the_commands_run_show_replay_and_check(folder: Path) -> None:
     assert code == 0
     assert out.splitlines() == ["answer: We are sorry.", "count: 3", 'versions: ["übersetzt"]']
     assert "3 requests" in err
+    assert "nothing was asked" not in err
+    _, _, err = whet("run", path, "-i", "letter=It came late.", "-i", 'languages:=["de"]', "-m", MODEL)
+    assert "nothing was asked now; --fresh asks again" in err
     _, out, _ = whet("run", path, "-i", "letter=It came late.", "-i", 'languages:=["de"]', "-m", MODEL, "--json")
     told = json.loads(out)
     assert told["outputs"]["count"] == 3

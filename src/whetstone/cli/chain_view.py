@@ -49,6 +49,8 @@ def print_outputs(record: ChainRecord) -> None:
     for end in record.ends:
         for remark in end.remarks:
             print(f"whet: step {end.step}: {visible(remark)}", file=sys.stderr)
+    if record.requests and not record.asked:
+        print("whet: this run was finished before, and nothing was asked now; --fresh asks again", file=sys.stderr)
     print(f"whet: {_totals(record)}; whet chain show {record.id}", file=sys.stderr)
 
 

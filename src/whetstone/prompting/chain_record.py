@@ -96,6 +96,7 @@ class ChainRecord:
         requests: in the order in which they were answered.
         ends: the steps that are finished, in the order in which they ended.
         outputs: what came out; None where it did not come to its end.
+        asked: requests that were made just now; 0 for a run that was finished before.
     """
 
     id: str
@@ -103,6 +104,7 @@ class ChainRecord:
     requests: tuple[Request, ...]
     ends: tuple[StepEnd, ...]
     outputs: Mapping[str, Any] | None
+    asked: int = field(default=0, compare=False)
 
     @property
     def chain(self) -> ChainFile:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +57,8 @@ def run_chain(
     store = store or ChainStore()
     name = digest(chain.file.digest, values, spec, seed)
     with store.open(chain.file, name, inputs=values, model=spec, seed=seed, fresh=fresh) as trace:
-        _run(chain, trace, values, spec, seed, progress)
-    return store.find(trace.id)
+        asked = _run(chain, trace, values, spec, seed, progress)
+    return replace(store.find(trace.id), asked=asked)
 
 
 def replay_chain(
@@ -101,14 +102,16 @@ def replay_chain(
     with opened as trace:
         names = {one.name for one in before}
         trace.take_over((one for one in record.requests if one.step in names), record.id)
-        _run(chain, trace, values, spec, chosen, progress)
-    return store.find(trace.id)
+        asked = _run(chain, trace, values, spec, chosen, progress)
+    return replace(store.find(trace.id), asked=asked)
 
 
-def _run(chain: Chain, trace: ChainTrace, inputs: Mapping[str, Any], model: str, seed: int, progress: Progress) -> None:
+def _run(chain: Chain, trace: ChainTrace, inputs: Mapping[str, Any], model: str, seed: int, progress: Progress) -> int:
+    """Run it to its end; how many requests that took now."""
     with _models() as open_model:
         running = Running(trace, open_model, model, read_reply, seed, chain.head.requests, progress)
         ChainRunner(chain, running).run(inputs)
+    return running.asked
 
 
 def read_reply(text: str, answer: Answer, cut_off: bool) -> Reading:
