@@ -258,7 +258,8 @@ def test_a_card_is_named_by_its_name_or_its_folder_and_nothing_else(
 
 def test_whet_compare_takes_a_card_in_place_of_data(tmp_path: Path) -> None:
     small_card(tmp_path / "colours", things())
-    asked = ["compare", "colours", "-m", 'scripted:reply?text={"label":"white"}', "--shots", "0,2", "-q", "--json", "-"]
+    asked = ["compare", "colours", "-m", 'scripted:reply?text={"label":"white"}', "--shots", "0,2", "-q", "--json", "-",
+             "--html", "out.html"]  # fmt: skip
     found = subprocess.run(
         [sys.executable, "-c", "from whetstone.cli.main import run; run()", *asked],
         capture_output=True, text=True, cwd=tmp_path, check=False,
@@ -267,6 +268,7 @@ def test_whet_compare_takes_a_card_in_place_of_data(tmp_path: Path) -> None:
     report = json.loads(found.stdout)
     assert [run["technique"] for run in report["runs"]] == ["ask", "few-shot:balanced:2"]
     assert {run["metrics"]["accuracy"]["value"] for run in report["runs"]} == {0.5}
+    assert "few-shot:balanced:2" in (tmp_path / "out.html").read_text("utf-8")
 
 
 def test_options_about_data_are_refused_beside_a_card() -> None:
