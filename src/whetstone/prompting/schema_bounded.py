@@ -8,12 +8,13 @@ unrolled to a few levels, since a model in a grammar that may go deeper for ever
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from whetstone.errors import UsageError
-from whetstone.prompting.schema_check import ANNOTATIONS, Schema, below, target_of
+from whetstone.prompting.grammar_pattern import grammar_pattern
+from whetstone.prompting.schema_check import ANNOTATIONS, Schema, target_of
+from whetstone.prompting.schema_recursion import recursive_targets
 
 LEVELS = 3  # of a recursive structure, beyond those that it needs
 _MOST_PARTS = 4_000
@@ -26,11 +27,6 @@ _LEFT_OUT = (
     | {"minProperties", "maxProperties", "$defs", "definitions"}
     | (ANNOTATIONS - {"description"})
 )
-# Escapes of regular expressions as character classes, which grammars know.
-_CLASSES = {"d": "0-9", "w": "A-Za-z0-9_"}
-_ESCAPES = re.compile(r"\\(.)|\[\^?|\]", re.DOTALL)
-_LOOKS_LIKE_GROUP = re.compile(r"\(\?(?!:)")
-_LITERAL = set('.()[]{}*+?|^$-"\\')
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +71,7 @@ class _Form:
         self._room = room
         self._strict = strict
         self._parts = 0
-        self._recursive = _recursive_targets(schema)
+        self._recursive = recursive_targets(schema)
         self._names: dict[tuple[str, int], str] = {}
         self._definitions: dict[str, Schema | bool] = {}
 
@@ -254,7 +250,7 @@ class _Form:
 
     def _text(self, words: Schema, kinds: list[str]) -> None:
         """Adapt what is said of a text."""
-        if "pattern" in words and (pattern := _grammar_pattern(words.pop("pattern"))) is not None:
+        if "pattern" in words and (pattern := grammar_pattern(words.pop("pattern"))) is not None:
             words["pattern"] = pattern
         if words.get("maxLength", 0) > _LONGEST_TEXT:
             del words["maxLength"]
@@ -302,62 +298,3 @@ def _merged(one: Schema | bool, other: Schema | bool) -> Schema | bool:
         if not merged["enum"]:
             return False
     return merged
-
-
-def _recursive_targets(schema: Schema) -> frozenset[str]:
-    """The pointers that are referred to from inside themselves."""
-    inside: dict[str, set[str]] = {}  # a target -> the targets that stand directly below it
-    waiting: list[tuple[str, Any]] = [("", schema)]
-    everything: dict[str, Any] = {}
-    while waiting:
-        pointer, part = waiting.pop()
-        everything[pointer] = part
-        if isinstance(part, dict):
-            waiting += [(pointer + step, one) for _, step, one in below(part)]
-    targets = {target_of(part["$ref"]) for part in everything.values() if isinstance(part, dict) and "$ref" in part}
-    for target in targets:
-        met: set[str] = set()
-        parts = [everything[target]]
-        while parts:
-            part = parts.pop()
-            if isinstance(part, dict):
-                met |= {target_of(part["$ref"])} if "$ref" in part else set()
-                parts += [one for keyword, _, one in below(part) if keyword not in ("$defs", "definitions")]
-        inside[target] = met
-    return frozenset(target for target in targets if _reaches(target, inside))
-
-
-def _reaches(start: str, inside: Mapping[str, set[str]]) -> bool:
-    met: set[str] = set()
-    waiting = list(inside[start])
-    while waiting:
-        target = waiting.pop()
-        if target == start:
-            return True
-        if target not in met:
-            met.add(target)
-            waiting += inside[target]
-    return False
-
-
-def _grammar_pattern(pattern: str) -> str | None:
-    """A pattern in the words that grammars know, or None."""
-    if not (pattern.startswith("^") and pattern.endswith("$")) or _LOOKS_LIKE_GROUP.search(pattern):
-        return None
-    inside = False
-    unknown = False
-
-    def translate(found: re.Match[str]) -> str:
-        nonlocal inside, unknown
-        if found[1] is None:
-            inside = found[0] != "]"
-            return found[0]
-        if found[1] in _CLASSES:
-            return _CLASSES[found[1]] if inside else f"[{_CLASSES[found[1]]}]"
-        if found[1] == "/":
-            return "/"
-        unknown = unknown or found[1] not in _LITERAL
-        return found[0]
-
-    translated = _ESCAPES.sub(translate, pattern)
-    return None if unknown else translated
