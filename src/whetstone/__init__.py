@@ -4,9 +4,10 @@ Layers, imports pointing down only (`make lint` checks it):
 
     cli                                     parse input, call one function below, show the result
     server | ui                             the OpenAI-compatible API | the web workbench
-    workflows                               where the parts meet: compare
-    evaluation | chat                       techniques, runs, statistics, reports | conversations
-    prompting | numeric                     templates, few-shot | numbers read from text
+    workflows                               where the parts meet: compare, tune, price, cards on their cases
+    evaluation | chat | retrieval           techniques, runs, statistics, reports | conversations | knowledge bases
+    curation | tuning | tasks               data for training | runs, revisions, exports | task cards
+    prompting | numeric | tools             templates, few-shot, chains | numbers as distributions | tools, MCP
     models | embeddings                     engines and endpoints | sentence vectors
     tokens | datasets | storage             prompts as ids | problems from files, frozen | journals, files, databases
     registry, settings | types, errors
