@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from whetstone import settings as whetstone_settings
+
 # The hub libraries look at this once, when they are first imported, which may be before any fixture runs.
 os.environ["HF_HUB_OFFLINE"] = "1"
 
@@ -24,6 +26,29 @@ def _isolated(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     for name in list(os.environ):
         if name.endswith("_API_KEY"):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def converted_smollm2(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The embedded model as a folder of transformers', converted once for all tests; that takes some 20 seconds."""
+    from whetstone.models.hf_convert import converted_folder
+    from whetstone.tokens.embedded import embedded_weights
+
+    place = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:  # this is one worker's part of it
+        place = place.parent
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WHETSTONE_HOME", str(place / "smollm2"))
+        return converted_folder(embedded_weights())
+
+
+@pytest.fixture
+def hf_smollm2(converted_smollm2: Path) -> str:
+    """The spec of the embedded model on transformers, whose weights are converted already."""
+    cache = whetstone_settings.home() / "cache" / "gguf-to-hf"
+    cache.mkdir(parents=True)
+    (cache / converted_smollm2.name).symlink_to(converted_smollm2)
+    return "hf:smollm2"
 
 
 @pytest.fixture

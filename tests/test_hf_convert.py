@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,7 +19,6 @@ from whetstone.models import load_model, replies, reply
 from whetstone.models.hf import HfProvider
 from whetstone.models.hf_convert import converted_folder
 from whetstone.models.hf_model import HfModel
-from whetstone.tokens.embedded import embedded_weights
 from whetstone.types import Options, Reply, user
 
 TEXTS = [
@@ -43,14 +41,6 @@ def tiny(tmp_path: Path) -> Path:
     path = tmp_path / "tiny.gguf"
     path.write_bytes(tiny_gguf.gguf(*tiny_gguf.tiny_model()))
     return path
-
-
-@pytest.fixture(scope="session")
-def smollm2(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The embedded model's folder, converted once for all tests; that takes some 20 seconds."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("WHETSTONE_HOME", str(tmp_path_factory.mktemp("smollm2")))
-        yield converted_folder(embedded_weights())
 
 
 def test_the_weights_are_those_of_the_file(tiny: Path) -> None:
@@ -186,16 +176,16 @@ def test_every_token_that_ends_a_turn_ends_a_reply(tmp_path: Path) -> None:
     assert config["eos_token_id"] == [256, 257]
 
 
-def test_the_embedded_model_answers_and_its_numbers_are_single_digits(smollm2: Path) -> None:
-    model = load(f"hf:{smollm2}")
+def test_the_embedded_model_answers_and_its_numbers_are_single_digits(converted_smollm2: Path) -> None:
+    model = load(f"hf:{converted_smollm2}")
     answer = reply(model, [user("What is the capital of France?")], Options(temperature=0, max_tokens=20))
     assert answer.text == "The capital of France is Paris."
     assert answer.usage.completion_tokens == 8
     assert [model.encode(digit) for digit in "1299"] == [[token] for token in model.encode("1299")]
 
 
-def test_the_embedded_model_streams_whole_characters(smollm2: Path) -> None:
-    model = load(f"hf:{smollm2}")
+def test_the_embedded_model_streams_whole_characters(converted_smollm2: Path) -> None:
+    model = load(f"hf:{converted_smollm2}")
     chat = [user("Say hello in Korean, with an emoji.")]
     options = Options(temperature=0.8, seed=3, max_tokens=24)
     pieces = [chunk.text for chunk in model.stream(chat, options)]
@@ -206,11 +196,11 @@ def test_the_embedded_model_streams_whole_characters(smollm2: Path) -> None:
     assert any(ord(character) > 0x1000 for character in whole[0].text), "the reply must hold a character of many bytes"
 
 
-def test_token_ids_are_those_of_the_models_own_tokenizer(smollm2: Path, shared_data: Path) -> None:
+def test_token_ids_are_those_of_the_models_own_tokenizer(converted_smollm2: Path, shared_data: Path) -> None:
     from tokenizers import Tokenizer
 
     own = Tokenizer.from_file(str(shared_data / "tokenizers" / "smollm2" / "tokenizer.json"))
-    model = load(f"hf:{smollm2}")
+    model = load(f"hf:{converted_smollm2}")
     documents = sorted((shared_data / "insurellm").rglob("*.md"))[:3]
     for text in [*TEXTS, *(path.read_text(encoding="utf-8") for path in documents)]:
         assert model.encode(text, special=True) == own.encode(text, add_special_tokens=False).ids

@@ -304,8 +304,8 @@ def test_ids_made_around_stand_ins_are_those_of_the_tokenizer(llama: HfModel, te
     assert ids == llama.prompt_ids(plain) == llama.encode(llama.render(plain), special=True)
 
 
-def test_the_embedded_model_s_ids_are_the_same_on_both_engines(smollm2: LlamaCppModel) -> None:
-    converted = load_model("hf:smollm2")
+def test_the_embedded_model_s_ids_are_the_same_on_both_engines(smollm2: LlamaCppModel, hf_smollm2: str) -> None:
+    converted = load_model(hf_smollm2)
     assert isinstance(converted, HfModel)
     for messages in (
         [user(ATTACK)],

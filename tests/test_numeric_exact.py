@@ -319,18 +319,18 @@ def test_read_step_by_step_every_sum_of_probabilities_is_within_the_bound(listed
         assert tolerance < 0.05 or stepwise.asked < 1 + trie.forward_positions
 
 
-def test_llama_cpp_agrees_with_transformers_within_its_bound() -> None:
+def test_llama_cpp_agrees_with_transformers_within_its_bound(hf_smollm2: str) -> None:
     pytest.importorskip("torch")
     grid = parse_grid("0..99")
     found = {}
-    for spec in ("smollm2", "hf:smollm2"):
+    for spec in ("smollm2", hf_smollm2):
         model = load_model(spec)
         prompt = model.vocabulary.encode(QUESTIONS[0]).ids  # type: ignore[attr-defined]
-        ((_, found[spec]),) = read_numbers(model, [prompt], number_trie(model, grid, "Price is $"), tolerance=0.02)
+        ((_, found[spec]),) = read_numbers(model, [prompt], number_trie(model, grid, "Price is $"), tolerance=0.1)
         model.close()
-    stepwise, exact = found["smollm2"], found["hf:smollm2"]
+    stepwise, exact = found["smollm2"], found[hf_smollm2]
     assert exact.bound == 0
-    assert 0 <= stepwise.bound < 0.025
+    assert 0 <= stepwise.bound <= 0.1
     rounding = 0.01  # the two engines compute in other precisions
     assert np.abs(stepwise.masses - exact.masses).max() <= stepwise.bound + rounding
     assert abs(stepwise.inside - exact.inside) <= stepwise.bound + rounding
