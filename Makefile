@@ -4,7 +4,7 @@ RUN := $(UV) run --frozen --no-sync
 BASE := $(UV) sync --frozen --quiet --extra embedded
 FULL := $(UV) sync --frozen --quiet --all-extras
 
-BENCHMARKS := harness evaluate chat tokens numeric curate retrieval tune
+BENCHMARKS := harness evaluate chat tokens numeric curate retrieval tasks tune
 
 .PHONY: demo chat serve test lint bench install
 
