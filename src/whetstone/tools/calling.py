@@ -147,7 +147,7 @@ def read_arguments(call: ToolCall) -> dict[str, Any]:
 def as_wire(call: ToolCall) -> dict[str, Any]:
     """A call as the conversation repeats it to the model.
 
-    Arguments that are no JSON object are left out: templates would fail on them, and the answer to the call quotes them.
+    Arguments that are no JSON object are left out: templates would fail on them, and the answer to the call has them.
     """
     arguments = call.arguments
     try:
