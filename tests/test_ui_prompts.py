@@ -97,11 +97,10 @@ def test_a_changed_text_is_kept_as_the_next_version_and_the_one_before_stays() -
     assert "saved as version 2" in checked["state"]
     assert '<span class="added">+Please put this' in checked["diff"]
     assert EVIL not in checked["diff"]
-    assert ask("save", name="polish", source=SECOND)["versions"] == [2, 1]
+    assert "polish@2" in ask("save", name="polish", source=SECOND)["words"]
     assert "saved already" in ask("save", name="polish", source=FIRST)["words"]
-    opened = ask("open", prompt="polish@1")
-    assert opened["source"] == FIRST
-    assert opened["versions"] == [2, 1]
+    assert ask("check", name="polish", source=SECOND)["versions"] == [2, 1]
+    assert ask("open", prompt="polish@1") == {"name": "polish", "source": FIRST}
     listed = ask("list")["html"]
     assert 'data-open="polish@1"' in listed
     assert 'data-card="summarize" data-prompt="part"' in listed
@@ -128,7 +127,7 @@ def test_values_are_texts_or_json_and_are_seen_as_the_model_is_asked() -> None:
     ask = asking()
     source = "---\nname: pick\nversion: 1\nvariables: [labels]\n---\nOne of {{ labels | join(', ') }}?\n"
     given = {"name": "pick", "source": source, "values": {"labels": '["가", "나"]'}, "json": ["labels"]}
-    assert "One of 가, 나?" in ask("values", **given)["html"]
+    assert "One of 가, 나?" in ask("preview", **given)["html"]
     assert "One of 가, 나?" in done(ask, "run", **given, model="echo")["html"]
 
 
@@ -141,7 +140,7 @@ def test_a_draft_is_scored_beside_the_last_version_and_keeps_its_answers_when_it
     assert re.search(r"polish@1</th>.*polish@2 \(draft\)</th>|polish@2 \(draft\)</th>.*polish@1</th>", found["html"])
     assert "95 %" in found["html"]
     assert "The answers to all" in found["html"]
-    assert ask("save", name="polish", source=SECOND)["version"] == 2
+    assert ask("save", name="polish", source=SECOND)["source"] == SECOND.replace("version: 1", "version: 2")
 
     # Answers are known by what was asked, so that a saved text finds those of its draft.
     saved = draft(library, "polish", SECOND)
@@ -250,6 +249,7 @@ def test_a_prompt_is_written_checked_tried_saved_changed_and_scored(browser: Bro
     expect(tab.one("scores").get_by_role("link", name="Open the report")).to_be_visible()
     tab.open(url)  # the scores are the server's: the page finds them again
     expect(tab.one("scores")).to_contain_text("The answers to all")
+    expect(tab.one("what")).to_have_text("polish@2 (draft)")
     tab.close()
 
 

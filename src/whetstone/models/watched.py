@@ -67,10 +67,7 @@ class ReplyWatch:
 
 
 def watched(model: ChatModel, watch: ReplyWatch) -> ChatModel:
-    """The model, which can do all that it could, and is followed by `watch`.
-
-    Closing it does not close the model.
-    """
+    """The model, which can do all that it could, and is followed by `watch`."""
     own = {"stream", "close"} | ({"reply_many"} if isinstance(model, BatchModel) else set())
     passed_on = {name: _passed_on(name) for name in dir(model) if not name.startswith("_") and name not in own}
     base = _WatchedBatch if isinstance(model, BatchModel) else _Watched
@@ -93,7 +90,7 @@ class _Watched:
         return ReplyStream(self._watch.follow(inner), lambda: _close(inner))
 
     def close(self) -> None:
-        pass
+        self._model.close()
 
 
 class _WatchedBatch(_Watched):

@@ -94,10 +94,10 @@ def values_html(variables: Sequence[str]) -> str:
     if not variables:
         return '<p class="wh-note">The prompt has no variables.</p>'
     return "".join(
-        f'<div class="wh-ta-field"><label class="wh-lab-label" for="wh-pp-value-{escape(name)}">{escape(name)}</label>'
-        f'<textarea id="wh-pp-value-{escape(name)}" data-value="{escape(name)}" dir="auto" '
-        f'rows="{4 if name == "text" else 1}"></textarea>'
-        f'<label class="wh-lab-check wh-pp-json"><input type="checkbox" data-json="{escape(name)}"> JSON: a list, a '
-        "number, an object</label></div>"
+        f'<div class="wh-ta-field"><div class="wh-pp-value"><label class="wh-lab-label" '
+        f'for="wh-pp-value-{escape(name)}">{escape(name)}</label><label class="wh-lab-check wh-pp-json" '
+        f'title="A list, a number or an object, written as JSON"><input type="checkbox" data-json="{escape(name)}"> '
+        f'is JSON</label></div><textarea id="wh-pp-value-{escape(name)}" data-value="{escape(name)}" dir="auto" '
+        f'rows="{4 if name == "text" else 1}"></textarea></div>'
         for name in variables
     )

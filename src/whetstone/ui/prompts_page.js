@@ -3,6 +3,7 @@
 const { one, ask, open, onOpen } = laboratory('wh-pp', 'prompts');
 const TYPING = 350; // ms of rest after which a text is checked
 let original = ''; // the text as it was opened
+let beside = null; // what the person chose to see beside it
 let variables = null; // of which the fields below the editor are
 
 const draft = () => ({ name: one('name').value.trim(), source: one('source').value });
@@ -29,24 +30,22 @@ async function edit(found, card) {
   one('name').value = found.name;
   one('source').value = original = found.source;
   one('saved').textContent = '';
-  versions(found);
+  beside = null;
   if (card) one('card').value = card;
   open('edit', true);
   await check();
-}
-function versions(found) {
-  one('version').innerHTML = '';
-  for (const version of found.versions) one('version').append(new Option(String(version), version, false, version === found.version));
-  if (!found.versions.includes(found.version)) one('version').prepend(new Option('new', '', true, true));
 }
 one('version').addEventListener('change', async () => {
   if (one('version').value) await edit(await ask('open', { prompt: `${one('name').value}@${one('version').value}` }));
 });
 
+one('beside').addEventListener('change', () => (beside = one('beside').value));
+
 let checking = null;
 async function check() {
   const mine = (checking = Symbol());
   const sent = draft();
+  sessionStorage.setItem('wh-prompts-draft', JSON.stringify({ ...sent, original }));
   const found = await ask('check', sent);
   if (checking !== mine) return;
   if (found.error) return show(one('state'), '', found.error);
@@ -57,10 +56,12 @@ async function check() {
     one('save').disabled = !found.new;
     one('save').textContent = found.new ? `Save as version ${found.version}` : 'Save';
   }
+  const kept = found.new ? '' : found.version;
+  one('version').replaceChildren(...found.versions.map((version) => new Option(version, version, false, version === kept)));
+  if (!found.versions.includes(kept)) one('version').prepend(new Option('new', '', true, true));
   one('what').textContent = found.label || 'none';
-  const before = one('beside').value;
   one('beside').replaceChildren(...found.beside.map(([value, words]) => new Option(words, value)));
-  if (found.beside.some(([value]) => value === before)) one('beside').value = before;
+  if (found.beside.some(([value]) => value === beside)) one('beside').value = beside;
   for (const option of one('card').options) option.disabled = !found.fits.includes(option.value);
   if (one('card').selectedOptions[0]?.disabled && found.fits.length) one('card').value = found.fits[0];
   if (found.variables && found.variables.join() !== variables?.join()) await fields(found.variables);
@@ -83,7 +84,6 @@ one('save')?.addEventListener('click', async () => {
   const found = await ask('save', draft());
   if (found.error) return show(one('saved'), '', found.error);
   one('source').value = original = found.source;
-  versions(found);
   await check();
   one('saved').textContent = found.words;
   one('source').focus();
@@ -107,7 +107,7 @@ async function fields(names) {
 }
 async function preview() {
   if (!one('seen').open) return;
-  const found = await ask('values', { ...draft(), ...values() });
+  const found = await ask('preview', { ...draft(), ...values() });
   show(one('messages'), found.html, found.error);
 }
 one('seen').addEventListener('toggle', preview);
@@ -146,8 +146,19 @@ const scores = jobOf({
   shown: (found) => show(one('scores'), found.html, found.error),
 });
 
+// A text that was not saved outlives a reload.
+async function restore() {
+  const held = JSON.parse(sessionStorage.getItem('wh-prompts-draft') || 'null');
+  if (!held) return;
+  one('name').value = held.name;
+  one('source').value = held.source;
+  original = held.original;
+  await check();
+}
+
 whenSeen(async () => {
   await list();
+  await restore();
   await trial.again();
   if (await scores.again()) open('scores');
 });

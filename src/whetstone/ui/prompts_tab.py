@@ -16,13 +16,14 @@ import gradio as gr
 
 from whetstone.chat.store import ConversationStore
 from whetstone.errors import UsageError, WhetstoneError
-from whetstone.models import ModelSpec, parse_spec
+from whetstone.models import ChatModel, ModelSpec, load_model, parse_spec
 from whetstone.models.pool import ModelPool
 from whetstone.models.watched import ReplyWatch, watched
 from whetstone.prompting.library import PromptLibrary
+from whetstone.prompting.template import Template
 from whetstone.tasks import load_card
 from whetstone.tasks.card import NAMES
-from whetstone.types import Options
+from whetstone.types import Options, Problem
 from whetstone.ui.asked import Answered, Asked, text_of_file, told
 from whetstone.ui.compare_earlier import links_html
 from whetstone.ui.compare_live import LiveComparison
@@ -71,6 +72,18 @@ class _Trial:
     answer: PromptAnswer | None = None
 
 
+class _Scoring(LiveComparison):
+    """A comparison whose model can be stopped in the middle of a reply."""
+
+    def __init__(self, problem: Problem, tell: Tell[LiveComparison]) -> None:
+        super().__init__(problem, tell)
+        self.watch = ReplyWatch()
+
+    def load(self, spec: str) -> ChatModel:
+        """The model of a spec, followed by `watch`."""
+        return watched(load_model(spec), self.watch)
+
+
 class PromptsServer:
     """What the page asks for. One instance serves all browser tabs.
 
@@ -97,6 +110,7 @@ class PromptsServer:
             told(self.prompts_card),
             told(self.prompts_check),
             told(self.prompts_values),
+            told(self.prompts_preview),
             told(self.prompts_save),
             told(self.prompts_run),
             told(self.prompts_score),
@@ -115,19 +129,12 @@ class PromptsServer:
 
     def prompts_new(self, asked: Asked) -> Answered:
         """A text to begin with."""
-        return {"name": "", "source": NEW, "versions": []}
+        return {"name": "", "source": NEW}
 
     def prompts_open(self, asked: Asked) -> Answered:
         """A prompt of the library, or a version of it."""
-        library = PromptLibrary()
-        prompt = library.find(str(asked.get("prompt", "")))
-        name = stem(prompt)
-        return {
-            "name": name,
-            "source": prompt.template.source,
-            "version": prompt.version,
-            "versions": _versions(library, name),
-        }
+        prompt = PromptLibrary().find(str(asked.get("prompt", "")))
+        return {"name": stem(prompt), "source": prompt.template.source}
 
     def prompts_card(self, asked: Asked) -> Answered:
         """A card's own prompt, to begin with."""
@@ -137,7 +144,7 @@ class PromptsServer:
         if template is None:
             raise UsageError(f"the card {card.name} has no prompt {which!r}")
         name = card.name if which == "prompt" else f"{card.name}-{which.replace('.', '-')}"
-        return {"name": name, "source": template.source, "versions": _versions(PromptLibrary(), name)}
+        return {"name": name, "source": template.source}
 
     def prompts_check(self, asked: Asked) -> Answered:
         """What a text is as a prompt: its problem or its variables, and what changed since the version before."""
@@ -151,18 +158,18 @@ class PromptsServer:
             "label": found.label if found.template is not None else "",
             "new": not found.problem and found.kept is None and bool(found.name),
             "version": found.template.version if found.template is not None else 0,
+            "versions": _versions(PromptLibrary(), found.name),
             "beside": [*beside, ("card", f"{_OWN} prompt"), ("", "nothing else")],
             "fits": fits,
         }
 
     def prompts_values(self, asked: Asked) -> Answered:
-        """Fields for a prompt's variables, or with values what a model would be asked."""
-        found = self._usable(asked)
-        assert found.template is not None
-        if not isinstance(asked.get("values"), Mapping):
-            return {"html": values_html(found.template.variables)}
-        values = _values(asked)
-        return {"html": asked_html(PromptAnswer(values, found.template.messages(values)))}
+        """Fields for a prompt's variables."""
+        return {"html": values_html(self._template(asked).variables)}
+
+    def prompts_preview(self, asked: Asked) -> Answered:
+        """What a model would be asked with values."""
+        return {"html": asked_html(self._template(asked).messages(_values(asked)))}
 
     def prompts_save(self, asked: Asked) -> Answered:
         """Keep a text as a new version."""
@@ -176,23 +183,16 @@ class PromptsServer:
             words = f"Saved as {saved.reference}, in the prompts of the {saved.source}."
         else:
             saved, words = found.kept, f"This text is saved already, as {found.kept.reference}."
-        return {
-            "words": words,
-            "source": saved.template.source,
-            "version": saved.version,
-            "versions": _versions(PromptLibrary(), found.name),
-        }
+        return {"words": words, "source": saved.template.source}
 
     # Trials and scores.
 
     def prompts_run(self, asked: Asked) -> Answered:
         """Begin to ask a model once, with values."""
-        found = self._usable(asked)
+        template = self._template(asked)
         name = str(asked.get("model", ""))
         self._pool.spec(name)
         values = _values(asked)
-        template = found.template
-        assert template is not None
         template.messages(values)  # before a model is loaded
         options = _USUAL.model_copy(update=asked_options(asked).model_dump(exclude_none=True, exclude_defaults=True))
         trial = _Trial(name)
@@ -223,8 +223,8 @@ class PromptsServer:
 
         def work(tell: Tell[Any]) -> str:
             problem = card_problem(card)
-            live = LiveComparison(problem, tell)
-            report = score_prompts(card, arms, model=spec, watcher=live)
+            live = _Scoring(problem, tell)
+            report = score_prompts(card, arms, model=spec, watcher=live, load=live.load)
             links = links_html([result.run_id for result in report.results]) if self.may_save else ""
             return f"{result_html(report)}{links}{cases_html(report)}"
 
@@ -244,10 +244,10 @@ class PromptsServer:
         return {"html": html, "done": done, "error": error, "stopping": task.stopped}
 
     def prompts_stop(self, asked: Asked) -> Answered:
-        """Stop a trial at once, scores after the answer that they are at."""
+        """Stop a trial or scores, in the middle of a reply if need be."""
         task = self._tasks.get(str(asked.get("job")))
         task.stop()
-        if isinstance(task.news, _Trial):
+        if isinstance(task.news, _Trial | _Scoring):
             task.news.watch.stop()
         return {}
 
@@ -267,6 +267,16 @@ class PromptsServer:
         if found.problem:
             raise UsageError(found.problem)
         return found
+
+    def _template(self, asked: Asked) -> Template:
+        """The prompt of the page.
+
+        Raises:
+            UsageError: it cannot be used.
+        """
+        template = self._usable(asked).template
+        assert template is not None  # what has no problem is a prompt
+        return template
 
 
 def _trial_html(trial: _Trial, task: Task[Any], done: bool) -> str:

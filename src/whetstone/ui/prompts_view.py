@@ -11,8 +11,8 @@ from whetstone.evaluation.judged import Judged, judge
 from whetstone.evaluation.report import Report
 from whetstone.evaluation.tables import dollars
 from whetstone.prompting.prompt_file import PromptFile
-from whetstone.tasks import cards
-from whetstone.types import Problem, text_of
+from whetstone.tasks import Card, cards
+from whetstone.types import Message, Problem, text_of
 from whetstone.ui.tasks_view import messages_html
 from whetstone.workflows.prompt_draft import Draft
 from whetstone.workflows.prompt_run import PromptAnswer
@@ -33,11 +33,9 @@ def library_html(prompts: Sequence[PromptFile], versions: Mapping[str, Sequence[
     """
     rows = "".join(_row(prompt, versions.get(stem(prompt), ())) for prompt in prompts)
     packaged = "".join(
-        f'<tr><th scope="row"><button type="button" class="wh-lab-link" data-card="{escape(card.name)}" '
-        f'data-prompt="{escape(name)}">{escape(card.name)}{"" if name == "prompt" else f" · {escape(name)}"}</button>'
-        f'</th><td>{escape(", ".join(prompt.variables))}</td><td class="wh-lab-words">{escape(card.title)}</td></tr>'
+        f'<tr><th scope="row">{escape(card.name)}</th><td class="wh-lab-words">{escape(card.title)}</td>'
+        f'<td class="wh-lab-words">{_links(card)}</td></tr>'
         for card in cards()
-        for name, prompt in sorted(card.prompts.items(), key=lambda entry: (entry[0] != "prompt", entry[0]))
     )
     return (
         '<div class="wh-lab-scroll"><table class="wh-lab-table"><thead><tr><th scope="col">prompt</th>'
@@ -46,7 +44,17 @@ def library_html(prompts: Sequence[PromptFile], versions: Mapping[str, Sequence[
         "<h3>Prompts of the task cards</h3>"
         '<p class="wh-note">To begin with: what you save goes into your library, and the card stays as it is.</p>'
         '<div class="wh-lab-scroll"><table class="wh-lab-table"><thead><tr><th scope="col">card</th>'
-        f'<th scope="col">variables</th><th scope="col"></th></tr></thead><tbody>{packaged}</tbody></table></div>'
+        f'<th scope="col"></th><th scope="col">prompts</th></tr></thead><tbody>{packaged}</tbody></table></div>'
+    )
+
+
+def _links(card: Card) -> str:
+    """A card's prompts, its main one first: that for all models, and those for families and for parts of texts."""
+    names = sorted(card.prompts, key=lambda name: (name.partition(".")[0] != "prompt", name))
+    return ", ".join(
+        f'<button type="button" class="wh-lab-link" data-card="{escape(card.name)}" data-prompt="{escape(name)}" '
+        f'aria-label="{escape(card.name)}: {escape(name)}">{escape(name)}</button>'
+        for name in names
     )
 
 
@@ -107,9 +115,9 @@ def diff_html(draft: Draft) -> str:
 _KINDS = {"+": "added", "-": "removed", "@": "place"}
 
 
-def asked_html(answer: PromptAnswer) -> str:
-    """What a model was asked with a prompt's values."""
-    return messages_html((message["role"], text_of(message)) for message in answer.messages)
+def asked_html(messages: Sequence[Message]) -> str:
+    """What a model is asked."""
+    return messages_html((message["role"], text_of(message)) for message in messages)
 
 
 def answer_html(answer: PromptAnswer, model: str) -> str:

@@ -52,7 +52,7 @@ def about_html(card: Card) -> str:
     count = len(card.cases())
     return (
         f'<p class="wh-ta-says">{escape(card.file.description)}</p>'
-        f'<details id="wh-ta-failures"><summary>Known failures ({len(card.file.known_failures)})</summary>'
+        f'<details id="wh-ta-failures" open><summary>Known failures ({len(card.file.known_failures)})</summary>'
         f'<ul class="wh-lab-notes">{failures}</ul></details>'
         f'<p class="wh-note">Scored by <code>{escape(card.file.metric)}</code> on '
         f'<button type="button" class="wh-lab-link" data-cases>its {count} cases</button>; '
@@ -95,9 +95,9 @@ def _label(one: Input) -> str:
 def _main(one: Input) -> str:
     return (
         f'<div class="wh-ta-field">{_label(one)}<textarea {_field(one)} rows="8" dir="auto"></textarea>'
-        f'<p class="wh-lab-options wh-ta-below"><span class="wh-note" id="wh-ta-length" role="status"></span>'
+        f'<div class="wh-ta-below">{_says(one)}<span class="wh-note" id="wh-ta-length" role="status"></span>'
         f'<label class="wh-button wh-strong wh-lab-file">Read a file<input type="file" id="wh-ta-file" '
-        f'accept="{ACCEPT}"></label></p>{_says(one)}</div>'
+        f'accept="{ACCEPT}"></label></div></div>'
     )
 
 

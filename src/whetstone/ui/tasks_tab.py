@@ -55,6 +55,7 @@ class _Doing:
 
     Attributes:
         card, values: what is done, with checked values for the inputs.
+        model: its name.
         expected: of a case, the answer that is expected.
         watch: follows the model's replies.
         at: (what it does, replies that are there, replies asked for so far).
@@ -64,6 +65,7 @@ class _Doing:
 
     card: Card
     values: Mapping[str, Any]
+    model: str
     expected: str = ""
     watch: ReplyWatch = field(default_factory=ReplyWatch)
     at: tuple[str, int, int] = ("loading the model", 0, 0)
@@ -139,7 +141,7 @@ class TasksServer:
             "run": bool(asked.get("run")),
         }
         case = find_case(card, str(asked["case"])) if asked.get("case") else None
-        doing = _Doing(card, card.check(inputs), expected_text(case) if case is not None else "")
+        doing = _Doing(card, card.check(inputs), name, expected_text(case) if case is not None else "")
 
         def work(tell: Tell[_Doing]) -> None:
             def progress(what: str, done: int, count: int) -> None:
@@ -164,7 +166,7 @@ class TasksServer:
             return {"html": result_html(doing.card, doing.values, doing.result, doing.expected), "done": True}
         if not done:
             return {"html": progress_html(*doing.at, doing.watch.text), "done": False, "stopping": task.stopped}
-        html = apart_html(str(asked.get("model", "")), doing.card) if doing.apart and task.error else ""
+        html = apart_html(doing.model, doing.card) if doing.apart and task.error else ""
         if task.stopped:
             kept = doing.at[1] > 0
             more = " Parts that were read are kept: do it again, and it goes on from there." if kept else ""
