@@ -106,6 +106,20 @@ def test_an_adapter_in_the_models_spec_does_the_same(run: Path, base: Path) -> N
     assert values(neighbours) == values(answers("price:auto:nearest:2", spec))
 
 
+def test_texts_are_cut_to_the_length_that_it_was_tuned_with(base: Path) -> None:
+    model, text = loaded(f"hf:{base}"), PROBLEM.test[0].text
+    longest = len(OWN.ids(model, text).ids) - 2
+    tuning_runs.run(base, asked=Asked("number", OWN, OWN.question, longest=longest), cases=PROBLEM.train)
+    cut = OWN.ids(model, text, longest).cut
+    assert cut > 0
+    asked = OWN.text(text[:-cut])
+    (first, *_) = answers("tuned:shop")
+    assert first.prompt == asked
+    assert f"the last {cut} characters of the text were cut" in first.reading.note
+    assert answers("tuned:shop:nearest:1")[0].prompt.endswith(asked)
+    assert "were cut" not in answers("price", f"hf:{base}")[0].reading.note
+
+
 def test_a_tuned_chat_is_asked_in_a_chat(base: Path) -> None:
     tuning_runs.run(base, asked=Asked("number", replace(OWN, form="chat"), OWN.question), cases=PROBLEM.train)
     assert "<|im_start|>user" in answers("tuned:shop")[0].prompt

@@ -168,6 +168,26 @@ def test_a_long_text_is_cut_and_neither_question_nor_number(form: Any, tmp_path:
         loaded(source, tokenizer, text="text", target="price", form=form, max_length=20)
 
 
+def test_how_much_of_a_text_is_left_tells_nothing_of_the_answer(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    answers: dict[str, tuple[int, list[Any]]] = {
+        "price": (140, [3.0, 40.0, 500.0]),
+        "mood": (300, ["bad", "good", "of two minds about it, and in no hurry to decide"]),
+    }
+    for target, (limit, known) in answers.items():
+        # Texts of all lengths around the limit, each with every answer.
+        texts = [f"A thing {'wood ' * n}" for n in range(0, 100, 3)]
+        rows = [{"text": f"{text} {n % 3}", target: known[n % 3]} for text in texts for n in range(3)]
+        source = saved(tmp_path / f"{target}.jsonl", rows)
+        data = loaded(source, tokenizer, text="text", target=target, max_length=limit, validation_size=3, test_size=3)
+        left: dict[str, set[int]] = {}
+        for row in data.train:
+            prompt = row.ids[: row.learned.index(True)]
+            left.setdefault(str(row.target or tokenizer.decode(row.ids[len(prompt) :])), set()).add(len(prompt))
+        assert any(row.cut for row in data.train)
+        assert len(left) == 3
+        assert len({max(lengths) for lengths in left.values()}) == 1, left
+
+
 def test_an_encoder_decoder_reads_the_prompt_and_learns_the_answer(tmp_path: Path, without_template: Tokenizer) -> None:
     data = loaded(saved(tmp_path / "talks.jsonl", LAYOUTS["messages"]), without_template, encoder_decoder=True)
     row = data.train[0]

@@ -120,10 +120,15 @@ def test_a_problem_is_tuned_on_measured_and_compared(base: Path, shop: Path) -> 
     assert again.outcome.steps == 8
 
 
-def test_the_metric_in_training_is_that_of_the_comparison(base: Path, shop: Path) -> None:
+@pytest.mark.parametrize("cut", [False, True])
+def test_the_metric_in_training_is_that_of_the_comparison(cut: bool, base: Path, shop: Path) -> None:
     """The error on the validation items, read off the live model, is what `tuned` gives on the same items."""
     settings = config(base, shop)
     prepared = prepare(settings)
+    if cut:
+        settings = config(base, shop, max_length=max(row.tokens for row in prepared.data.train) - 4)
+        prepared = prepare(settings)
+        assert sum(row.cut > 0 for row in prepared.data.validation) > 5
     report = run_tuning(settings, prepared=prepared)
     last = report.outcome.revisions[-1]
     problem = prepared.data.problem

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -24,10 +24,18 @@ class NumberEncoder:
     Attributes:
         encoder: what knows the model and the limit.
         form: how the number is asked for.
+        reserved: tokens that every row leaves for its number, those of the longest one: if each text were cut to leave
+            room for its own number, its length would tell how many digits that has.
     """
 
     encoder: Encoder
     form: PricePrompt
+    reserved: int = 0
+
+    def with_room_for(self, numbers: Iterable[float]) -> NumberEncoder:
+        """The same, with room for each of these numbers."""
+        written = sorted({self.form.completion(number) for number in numbers})
+        return replace(self, reserved=max(map(len, self._answers(written)), default=0))
 
     def encode(self, items: Sequence[tuple[str, float]]) -> list[Encoded | Unusable]:
         """Each item in tokens, or why it cannot be used."""
@@ -35,7 +43,8 @@ class NumberEncoder:
         prompts = self._prompts([text for text, _ in items])
         found: list[Encoded | Unusable] = []
         for (text, _), prompt, answer in zip(items, prompts, answers, strict=True):
-            room = self.encoder.max_length - (0 if self.encoder.encoder_decoder else len(answer))
+            reserved = 0 if self.encoder.encoder_decoder else max(self.reserved, len(answer))
+            room = self.encoder.max_length - reserved
             cut = 0
             if len(prompt) > room:
                 try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import cached_property
 from itertools import islice
 
 from whetstone.datasets.rejects import Reject
@@ -46,7 +47,8 @@ class ProblemRows:
         if problem.kind == "number":
             self.grid = number_grid(problem)
             self.form = number_form(problem, self.grid.places, config.form, config.question)
-            self._numbers = NumberEncoder(encoder, self.form)
+            known = (float(case.expected) for case in (*problem.train, *problem.validation))
+            self._numbers = NumberEncoder(encoder, self.form).with_room_for(known)
         else:
             if config.form != "plain":
                 raise UsageError(f"form: chat is for numbers, and {problem.name} asks for a {problem.kind}")
@@ -96,15 +98,31 @@ class ProblemRows:
             return self._numbers.encode([(case.text, float(case.expected)) for case in cases])
         found = self.encoder.encode([self._talk(case, case.text) for case in cases])
         return [
-            self._cut(case) if isinstance(each, Unusable) else each for case, each in zip(cases, found, strict=True)
+            self._cut(case) if isinstance(each, Unusable) or self._too_long(case, each) else each
+            for case, each in zip(cases, found, strict=True)
         ]
 
+    @cached_property
+    def _label_tokens(self) -> dict[str, int]:
+        """How long each label is; none of texts."""
+        encode = self.encoder.tokenizer.encode
+        return {label: len(encode(label).ids) for label in self.problem.labels}
+
+    def _too_long(self, case: Case, encoded: Encoded) -> bool:
+        """Whether an item would not fit with the longest label: were each cut by its own, its length would tell it."""
+        if encoded.labels is not None or not self._label_tokens:
+            return False
+        longest = max(self._label_tokens.values())
+        shorter = longest - self._label_tokens.get(str(case.expected), longest)
+        return len(encoded.ids) + shorter > self.encoder.max_length
+
     def _cut(self, case: Case) -> Encoded | Unusable:
-        """An item that was too long, with as much of its text as fits."""
+        """An item that was too long, with as much of its text as fits beside the longest label."""
+        longest = max(self._label_tokens, key=self._label_tokens.__getitem__, default=str(case.expected))
         roomy = replace(self.encoder, max_length=_WITHOUT_LIMIT)
 
         def length(text: str) -> list[int]:
-            (encoded,) = roomy.encode([self._talk(case, text)])
+            (encoded,) = roomy.encode([self._talk(replace(case, expected=longest), text)])
             if isinstance(encoded, Unusable):
                 raise encoded
             return encoded.ids

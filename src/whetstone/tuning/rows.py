@@ -147,6 +147,11 @@ class PackedRows(Sequence[TuneRow]):
         return self._columns.target
 
     @property
+    def prompt_lengths(self) -> Ints:
+        """Tokens in front of each row's number, shape (n,); all of `ids` where there is none, or it has its own."""
+        return np.where(self._columns.number_at < 0, self._columns.length, self._columns.number_at)
+
+    @property
     def cut(self) -> Ints:
         """Characters that were cut from each row's text, shape (n,)."""
         return self._columns.cut

@@ -14,7 +14,7 @@ from whetstone.tokens.parity import Check
 from whetstone.tokens.sources import load_tokenizer
 from whetstone.tuning.config import TuneConfig
 from whetstone.tuning.findings import Evidence, Finding, diagnose, row_facts
-from whetstone.tuning.rows import TuneData
+from whetstone.tuning.rows import PackedRows, TuneData
 from whetstone.tuning.tradeoff import Tradeoff, tradeoff
 from whetstone.workflows.parity import check_parity
 from whetstone.workflows.tune_metric import task_metric
@@ -234,10 +234,21 @@ class _Beginning:
         else:
             numbers = [float(case.expected) for case in problem.train] if problem.kind == "number" else []
             shares = np.quantile(numbers, np.linspace(0, 1, _QUANTILES)) if numbers else np.empty(0)
-            asked = Asked(problem.kind, data.form, config.question, tuple(shares.tolist()))
+            asked = Asked(problem.kind, data.form, config.question, tuple(shares.tolist()), _longest_prompt(data))
             keep_asked(folder, asked, problem.train)
         if not read_plan(folder):
             write_plan(folder, self._prepared.plan)
+
+
+def _longest_prompt(data: TuneData) -> int | None:
+    """Tokens of the longest prompt that asks for a number, where texts were cut to keep to it."""
+    if data.form is None:
+        return None
+    rows = data.train if isinstance(data.train, PackedRows) else PackedRows.of(data.train)
+    asks = ~np.isnan(rows.targets)
+    if not (rows.cut[asks] > 0).any():
+        return None
+    return int(rows.prompt_lengths[asks].max())
 
 
 def _base(config: TuneConfig) -> tuple[Base, Tokenizer]:

@@ -74,7 +74,8 @@ class HiddenRidge(ModelTechnique, FittedTechnique):
         if self._tuned is not None:
             self._said = self._tuned.check(self.name, problem)
             prompt = self._tuned.prompt(self.name, prompt, self._question)
-        self._vectors = CachedEmbedder(_PromptVectors(self._model, prompt), save_every=_SAVE_EVERY)
+        longest = self._tuned.longest if self._tuned is not None else None
+        self._vectors = CachedEmbedder(_PromptVectors(self._model, prompt, longest), save_every=_SAVE_EVERY)
         texts = [case.text for case in (*problem.train, *problem.validation)]
         table = self._vectors.embed(texts, partial(self._context.progress, f"{self.name}: reading training texts"))
         goal = number_targets([*problem.train, *problem.validation])
@@ -133,11 +134,12 @@ class _PromptVectors:
 
     max_tokens = 0  # a text is cut to the model's context, not to a number of its own tokens
 
-    def __init__(self, model: Any, prompt: PricePrompt) -> None:
+    def __init__(self, model: Any, prompt: PricePrompt, longest: int | None) -> None:
         self._model = model
         self._prompt = prompt
-        self._limit = model.context_length if isinstance(model, ContextModel) else None
-        self.name = f"hidden {_DEPTHS} {asdict(model.identity)} {prompt}"
+        limits = [longest, model.context_length if isinstance(model, ContextModel) else None]
+        self._limit = min((limit for limit in limits if limit is not None), default=None)
+        self.name = f"hidden {_DEPTHS} {asdict(model.identity)} {prompt}" + (f" {longest}" if longest else "")
         self.dimension = next(iter(self._read([prompt.label])))[1].size
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:

@@ -127,7 +127,9 @@ class Priced(ModelTechnique):
         if self._endpoint is not None:
             said.append(self._endpoint.remark)
         if cut:
-            said.append(f"{cut:,} texts were too long for the model, and were cut at their end")
+            as_trained = self._tuned is not None and self._tuned.longest is not None
+            why = "longer than those that the model was tuned on" if as_trained else "too long for the model"
+            said.append(f"{cut:,} texts were {why}, and were cut at their end")
         if dropped:
             said.append(f"{dropped:,} prompts have fewer examples, because more did not fit")
         return said
@@ -264,9 +266,19 @@ class Priced(ModelTechnique):
     def _fitted(self, case: Case, examples: list[tuple[str, float]]) -> _Prompt:
         """The prompt in tokens, with as many of the examples (the last, nearest ones) as leave room for the text."""
         limit = self._model.context_length - _ANSWER_TOKENS if isinstance(self._model, ContextModel) else None
+        text = self._as_trained(case.text)
+        cut = len(case.text) - len(text)
+        examples = [(self._as_trained(one), number) for one, number in examples]
         for dropped in range(len(examples)):
-            found = self._prompt.ids(self._model, case.text, examples=examples[dropped:])
+            found = self._prompt.ids(self._model, text, examples=examples[dropped:])
             if limit is None or len(found.ids) <= limit:
-                return _Prompt(found.ids, found.cut, dropped)
-        found = self._prompt.ids(self._model, case.text, limit)
-        return _Prompt(found.ids, found.cut, len(examples))
+                return _Prompt(found.ids, found.cut + cut, dropped)
+        found = self._prompt.ids(self._model, text, limit)
+        return _Prompt(found.ids, found.cut + cut, len(examples))
+
+    def _as_trained(self, text: str) -> str:
+        """As much of a text as a tuned model was shown of one: it has never looked further back for a number."""
+        longest = self._tuned.longest if self._tuned is not None else None
+        if longest is None:
+            return text
+        return text[: len(text) - self._prompt.ids(self._model, text, longest).cut]

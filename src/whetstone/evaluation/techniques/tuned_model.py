@@ -42,12 +42,15 @@ class Asked:
         prompt: of a number problem, what stands around each item.
         question: of the user's own, "" for the usual one.
         numbers: of a number problem, quantiles of the true answers, rising.
+        longest: of a number problem, tokens of the longest prompt, where texts were cut to keep to it; None where all
+            texts were whole.
     """
 
     kind: TargetKind | None = None
     prompt: PricePrompt | None = None
     question: str = ""
     numbers: tuple[float, ...] = ()
+    longest: int | None = None
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,11 @@ class TunedModel:
     def seen(self, cases: Sequence[Case]) -> int:
         """How many of the cases are known to be among the rows that it was tuned on."""
         return 0 if self.texts is None else int(np.isin(_keys(cases), self.texts).sum())
+
+    @property
+    def longest(self) -> int | None:
+        """Tokens of the longest prompt that it was tuned with, where texts were cut to that; None where none was."""
+        return None if self.asked is None else self.asked.longest
 
     def prompt(self, technique: str, usual: PricePrompt, question: str = "") -> PricePrompt:
         """The prompt that it was tuned with; the usual one where that is not known.
