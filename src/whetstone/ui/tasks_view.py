@@ -12,11 +12,11 @@ from whetstone.tasks import Card
 from whetstone.tasks.asking import TaskStep
 from whetstone.tasks.entities import Entity
 from whetstone.tasks.result import TaskResult
+from whetstone.tools.contained_sql import SqlRan
 from whetstone.types import text_of
 
 if TYPE_CHECKING:
     from whetstone.tools.contained import Ran
-    from whetstone.tools.contained_sql import SqlRan
 
 _SHOWN_TEXT = 60_000  # characters of a text in which entities are marked
 _SHOWN_ENTITIES = 500
@@ -127,7 +127,7 @@ def ran_html(ran: Ran | SqlRan) -> str:
             f'<p class="wh-lab-far" id="wh-ta-ran"><b>It failed</b> after {ran.seconds:.1f} s, contained: '
             f"{escape(ran.problem)}</p>"
         )
-    if hasattr(ran, "columns"):
+    if isinstance(ran, SqlRan):
         return head + _rows_html(ran)
     printed = (("Printed", ran.stdout), ("Errors", ran.stderr))
     return head + "".join(
