@@ -18,9 +18,11 @@ from whetstone.evaluation.technique import TechniqueContext
 from whetstone.evaluation.techniques import build_technique
 from whetstone.evaluation.techniques.tuned_model import Asked, keep_asked, tuned_model
 from whetstone.models import ChatModel, load_model
+from whetstone.numeric.grid import parse_grid
 from whetstone.prompting.price import PricePrompt
 from whetstone.types import Case, Prediction, Problem
 from whetstone.workflows.compare import compare
+from whetstone.workflows.price import Pricer
 
 THINGS = ["lamp", "table", "chair", "drill", "sofa", "cup", "rope", "tent"]
 GRID = "0..900:100"
@@ -118,6 +120,16 @@ def test_texts_are_cut_to_the_length_that_it_was_tuned_with(base: Path) -> None:
     assert f"the last {cut} characters of the text were cut" in first.reading.note
     assert answers("tuned:shop:nearest:1")[0].prompt.endswith(asked)
     assert "were cut" not in answers("price", f"hf:{base}")[0].reading.note
+
+
+def test_a_price_is_asked_for_as_in_training(base: Path) -> None:
+    asked = Asked("number", OWN, OWN.question, longest=60)
+    tuning_runs.run(base, asked=asked, cases=PROBLEM.train)
+    pricer = Pricer(loaded(f"hf:{base}?adapter=shop@best"), grid=parse_grid(GRID))
+    assert (pricer.prompt, pricer.limit) == (OWN, 60)
+    other = PricePrompt("plain")
+    assert Pricer(loaded(f"hf:{base}?adapter=shop@best"), grid=parse_grid(GRID), prompt=other).prompt == other
+    assert Pricer(loaded(f"hf:{base}"), grid=parse_grid(GRID)).prompt == PricePrompt()
 
 
 def test_a_tuned_chat_is_asked_in_a_chat(base: Path) -> None:

@@ -40,13 +40,13 @@ def price(
         typer.Option(help="Which number of the distribution; auto is the median.", rich_help_panel=_READING),
     ] = "auto",
     form: Annotated[
-        Literal["plain", "chat"],
+        Literal["plain", "chat"] | None,
         typer.Option(
-            help="Ask a model that runs here with plain text, or through its chat template. Endpoints are always asked "
-            "in a chat.",
+            help="Ask a model that runs here with plain text, or through its chat template. Default: plain, or as a "
+            "tuned model was tuned. Endpoints are always asked in a chat.",
             rich_help_panel=_READING,
         ),
-    ] = "plain",
+    ] = None,
     calibrate: Annotated[
         str | None,
         typer.Option(
@@ -99,7 +99,7 @@ def price(
         raise UsageError("give either a text or --file")
     loaded = load_model(model)
     try:
-        prompt = PricePrompt(form=form)
+        prompt = None if form is None else PricePrompt(form=form)
         pricer = Pricer(loaded, grid=candidates, prompt=prompt, known=_known(known), limit=max_tokens)
         if calibrate is not None:
             _calibrate(pricer, calibrate)

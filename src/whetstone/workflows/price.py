@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, get_args
 
 from whetstone.errors import ModelError, UsageError
+from whetstone.evaluation.techniques.tuned_model import tuned_model
 from whetstone.models.base import ChatModel, ContextModel, LogitModel, VocabularyModel
 from whetstone.models.token_tree import TreeModel
 from whetstone.numeric.calibration import Calibration
@@ -133,10 +134,10 @@ class Pricer:
 
     Args:
         grid: the candidates; whole dollars from 0 to 999 by default.
-        prompt: how the price is asked for.
+        prompt: how the price is asked for; by default as the model was tuned to be asked, else in the usual words.
         calibration: a correction of this model's distributions on this grid.
         known: known items; without them there are no neighbours.
-        limit: most tokens of a prompt; by default what the model's context holds.
+        limit: most tokens of a prompt; by default what the model's context holds, or what a tuned model was tuned with.
 
     Raises:
         UsageError: the model cannot spell the grid.
@@ -154,14 +155,17 @@ class Pricer:
     ) -> None:
         self.model = model
         self.grid = grid or parse_grid(PRICES)
-        self.prompt = prompt or PricePrompt()
+        tuned = tuned_model(model.identity.spec)
+        asked = tuned.asked.prompt if tuned is not None and tuned.asked is not None else None
+        self.prompt = prompt or asked or PricePrompt()
         self.calibration = calibration
         self._known = known
         self._trie = None
         if isinstance(model, LogitModel) and isinstance(model, VocabularyModel):
             self._trie = number_trie(model, self.grid, self.prompt.label)
         room = model.context_length - self._deepest if isinstance(model, ContextModel) else None
-        self.limit = min((number for number in (limit, room) if number is not None), default=None)
+        longest = tuned.longest if tuned is not None else None
+        self.limit = min((number for number in (limit, room, longest) if number is not None), default=None)
 
     def corrected_by(self, calibration: Calibration) -> Pricer:
         """The same with a correction; the grid's tokens are not looked for again."""
