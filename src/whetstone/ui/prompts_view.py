@@ -33,7 +33,7 @@ def library_html(prompts: Sequence[PromptFile], versions: Mapping[str, Sequence[
     """
     rows = "".join(_row(prompt, versions.get(stem(prompt), ())) for prompt in prompts)
     packaged = "".join(
-        f'<tr><th scope="row">{escape(card.name)}</th><td class="wh-lab-words">{escape(card.title)}</td>'
+        f'<tr><th scope="row">{escape(card.name)}<small>{escape(card.title)}</small></th>'
         f'<td class="wh-lab-words">{_links(card)}</td></tr>'
         for card in cards()
     )
@@ -44,7 +44,7 @@ def library_html(prompts: Sequence[PromptFile], versions: Mapping[str, Sequence[
         "<h3>Prompts of the task cards</h3>"
         '<p class="wh-note">To begin with: what you save goes into your library, and the card stays as it is.</p>'
         '<div class="wh-lab-scroll"><table class="wh-lab-table"><thead><tr><th scope="col">card</th>'
-        f'<th scope="col"></th><th scope="col">prompts</th></tr></thead><tbody>{packaged}</tbody></table></div>'
+        f'<th scope="col">prompts</th></tr></thead><tbody>{packaged}</tbody></table></div>'
     )
 
 

@@ -48,7 +48,10 @@ async function readFile() {
   ofCase = '';
   length();
 }
-one('card').addEventListener('change', choose);
+one('card').addEventListener('change', () => {
+  if (!one('go').disabled) one('out').replaceChildren(); // of another card
+  choose();
+});
 one('model').addEventListener('change', model);
 one('form').addEventListener('input', () => (ofCase = ''));
 

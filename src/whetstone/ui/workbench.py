@@ -33,7 +33,7 @@ def build_workbench(pool: ModelPool, store: ConversationStore, *, own_user: bool
         if len(TABS) == 1:  # a row of one tab would only take room
             build_tab(TABS[0][1])(page, pool, store)
         else:
-            with gr.Tabs():
+            with gr.Tabs(overflow_behavior="wrap"):  # behind three dots, nobody looks for them
                 for name, where in TABS:
                     with gr.Tab(name):
                         build_tab(where)(page, pool, store)
