@@ -102,6 +102,20 @@ def test_shots_are_the_cards_own_solved_cases(tmp_path: Path) -> None:
         whet("classify", "x", "--labels", "a,b", "--shots", "999", "-m", model)
 
 
+def test_a_prompt_of_the_library_can_take_the_place_of_the_cards_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "prompts").mkdir()
+    head = "name: brief\nversion: 1\nvariables: [text]\n"
+    (tmp_path / "prompts" / "brief.md").write_text(f"---\n{head}---\nIn three words: {{{{ text }}}}\n")
+    spec = plan(tmp_path, "Rain all day.")
+    told = json.loads(whet("summarize", "It rains.", "--prompt", "brief", "-m", spec, "--json", "--trace").stdout)
+    assert told["steps"][0]["messages"][-1]["content"] == "In three words: It rains."
+    with pytest.raises(WhetstoneError, match="brie"):
+        whet("summarize", "It rains.", "--prompt", "brie", "-m", spec)
+
+
 def test_every_line_can_be_a_text_of_its_own() -> None:
     lines = "first\n\nsecond\n" + "long " * 5000 + "\nlast\n"
     result = whet("essay", "-", "--lines", "-m", "scripted:echo?concurrency=3", given=lines)

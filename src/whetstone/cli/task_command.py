@@ -96,6 +96,14 @@ _Common = tuple[str, Any, Any]  # name, annotation, default
 _COMMON: list[_Common] = [
     ("model", Annotated[str, _option("--model", "-m", help="Model spec, see `whet models`.")], "smollm2"),
     (
+        "prompt",
+        Annotated[
+            str | None,
+            _option("--prompt", help="A prompt of the library instead of the card's own, see `whet prompts list`."),
+        ],
+        None,
+    ),
+    (
         "shots",
         Annotated[int, _option("--shots", min=0, help="Show the model so many of the card's solved cases first.")],
         0,

@@ -33,6 +33,8 @@ def run(card: Card, given: Mapping[str, Any]) -> None:
     from whetstone.types import Options
 
     inputs = _inputs(card, given)
+    if given["prompt"] is not None:
+        card = _reworded(card, given["prompt"], given["model"])
     card.check(inputs)  # before a model is loaded
     shots = _shots(card, given["shots"])
     names = ("temperature", "max_tokens", "seed")
@@ -97,6 +99,14 @@ def _inputs(card: Card, given: Mapping[str, Any]) -> dict[str, Any]:
             continue
         inputs[one.name] = one.read(option_text(said) if one.type in ("text", "list", "glossary") else said)
     return inputs
+
+
+def _reworded(card: Card, prompt: str, model: str) -> Card:
+    from whetstone.prompting.families import family_of
+    from whetstone.prompting.library import PromptLibrary
+    from whetstone.workflows.prompt_scores import reworded
+
+    return reworded(card, PromptLibrary().find(prompt, family=family_of(model)).template)
 
 
 def _shots(card: Card, count: int) -> tuple[TaskCase, ...]:
