@@ -155,7 +155,7 @@ def test_a_stopped_comparison_goes_on_where_it_was_also_after_the_server_has_gon
 def test_techniques_are_told_by_what_their_classes_say(ask: Ask) -> None:
     found = ask("techniques")["techniques"]
     assert found["knn"]["takes"] == "[:K]"
-    assert found["few-shot"]["takes"] == "[:METHOD[:K]]"
+    assert found["few-shot"]["takes"] == "[:METHOD[:K[:DRAW]]]"
     assert all(one["says"] for one in found.values())
     assert not any("`" in one["says"] for one in found.values())
 

@@ -59,6 +59,7 @@ def split_text(text: str, size: Callable[[str], int], room: int) -> list[Part]:
 def _parts(text: str, size: Callable[[str], int], room: int) -> Iterator[Part]:
     density = size(text) / len(text)
     start = 0
+    last: Part | None = None
     while start < len(text):
         rest = len(text) - start
         count = math.ceil(rest * density / max(room, 1))
@@ -66,10 +67,15 @@ def _parts(text: str, size: Callable[[str], int], room: int) -> Iterator[Part]:
         end = _end(text, start, share, size, room)
         piece = text[start:end]
         stripped = piece.strip()
+        if last is not None:  # what a cut left in front belongs behind the part before
+            last = Part(last.text, last.after + piece[: len(piece) - len(piece.lstrip())])
         if stripped:
-            behind = piece[len(piece.rstrip()) :]
-            yield Part(stripped, behind)
+            if last is not None:
+                yield last
+            last = Part(stripped, piece[len(piece.rstrip()) :])
         start = end
+    if last is not None:
+        yield last
 
 
 def _end(text: str, start: int, share: int, size: Callable[[str], int], room: int) -> int:

@@ -202,6 +202,8 @@ def _body(response: http.client.HTTPResponse, deadline: float) -> tuple[bytes, b
             raise TimeoutError
         data = response.read1(65536)
         if not data:
+            if time.monotonic() >= deadline:  # it was cut, and did not end
+                raise TimeoutError
             if unpacking is not None and not unpacking.eof:
                 raise http.client.HTTPException(f"it is no {packed}, as it says it is, or ends too early")
             return b"".join(parts), True
