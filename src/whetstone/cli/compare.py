@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from whetstone.cli import problem_options as data
 from whetstone.cli.interrupts import interrupts
 
 if TYPE_CHECKING:
     from whetstone.datasets.build import BuiltProblem
 
-_DATA = "Data"
-_SPLIT = "Split"
-_OUTPUT = "Output"
+_DATA, _SPLIT, _OUTPUT = data.DATA, data.SPLIT, "Output"
 
 
 def compare(
@@ -70,33 +69,20 @@ def compare(
             "Default: seen from the training items."
         ),
     ] = None,
-    text: Annotated[
-        list[str] | None,
-        typer.Option(help="Column that a technique answers from; repeat to join several.", rich_help_panel=_DATA),
-    ] = None,
-    target: Annotated[str | None, typer.Option(help="Column with the true answer.", rich_help_panel=_DATA)] = None,
-    id_column: Annotated[
-        str | None, typer.Option("--id", help="Column that identifies an item.", rich_help_panel=_DATA)
-    ] = None,
+    text: data.Text = None,
+    target: data.Target = None,
+    id_column: data.IdColumn = None,
     field: Annotated[
         list[str] | None,
         typer.Option(
-            help="Column that tabular techniques may use; repeat. Default: every other column.", rich_help_panel=_DATA
+            help="Column that tabular techniques may use; repeat. Default: every other column.",
+            rich_help_panel=_DATA,
         ),
     ] = None,
-    group: Annotated[
-        str | None,
-        typer.Option(help="Column whose equal values must stay in one split.", rich_help_panel=_DATA),
-    ] = None,
-    kind: Annotated[
-        Literal["number", "label", "text"] | None,
-        typer.Option(help="number, label or text. Default: seen from the target.", rich_help_panel=_DATA),
-    ] = None,
-    metric: Annotated[
-        str | None,
-        typer.Option(help="The metric that decides. Default: mae, accuracy or rouge_l.", rich_help_panel=_DATA),
-    ] = None,
-    unit: Annotated[str | None, typer.Option(help="Unit of the numbers, such as $.", rich_help_panel=_DATA)] = None,
+    group: data.Group = None,
+    kind: data.Kind = None,
+    metric: data.Metric = None,
+    unit: data.Unit = None,
     minimum: Annotated[
         float | None, typer.Option("--min", help="Rows with a smaller target are rejected.", rich_help_panel=_DATA)
     ] = None,
@@ -116,15 +102,9 @@ def compare(
             rich_help_panel=_DATA,
         ),
     ] = None,
-    test_size: Annotated[
-        float | None, typer.Option(help="Test items: a count, or a fraction below 1.", rich_help_panel=_SPLIT)
-    ] = None,
-    validation_size: Annotated[
-        float | None, typer.Option(help="Validation items, likewise.", rich_help_panel=_SPLIT)
-    ] = None,
-    train_size: Annotated[
-        float | None, typer.Option(help="Training items at most, likewise.", rich_help_panel=_SPLIT)
-    ] = None,
+    test_size: data.TestSize = None,
+    validation_size: data.ValidationSize = None,
+    train_size: data.TrainSize = None,
     test_all: Annotated[
         bool,
         typer.Option(
@@ -212,9 +192,9 @@ def compare(
             maximum=maximum,
             encoding=encoding,
             strict=strict,
-            test_size=_size(test_size),
-            validation_size=_size(validation_size),
-            train_size=_size(train_size),
+            test_size=test_size,
+            validation_size=validation_size,
+            train_size=train_size,
             test_all=test_all or train is not None,
             train_source=train,
             seed=seed,
@@ -244,11 +224,6 @@ def compare(
         raise typer.Exit(1) from None
     print_report(report, console)
     write_reports(report, console, json=json, html=html, csv=csv)
-
-
-def _size(value: float | None) -> int | float | None:
-    """A count when it is whole, a fraction when it is below 1."""
-    return int(value) if value is not None and value >= 1 and value == int(value) else value
 
 
 def _keep_rejects(built: BuiltProblem, source: str, path: str | None) -> list[str]:

@@ -1,4 +1,4 @@
-"""Options that say what problem a command on prompts is about: the columns of its source, and the split."""
+"""Options that say what problem a command is about: the columns of its source, and the split."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from whetstone.types import Problem
 
-_DATA, _SPLIT = "Data", "Split"
+DATA, SPLIT = "Data", "Split"
 
 Source = Annotated[
     str,
@@ -21,27 +21,27 @@ Source = Annotated[
     ),
 ]
 Text = Annotated[
-    list[str] | None, typer.Option(help="Column to answer from; repeat to join several.", rich_help_panel=_DATA)
+    list[str] | None, typer.Option(help="Column to answer from; repeat to join several.", rich_help_panel=DATA)
 ]
-Target = Annotated[str | None, typer.Option(help="Column with the true answer.", rich_help_panel=_DATA)]
-IdColumn = Annotated[str | None, typer.Option("--id", help="Column that identifies an item.", rich_help_panel=_DATA)]
+Target = Annotated[str | None, typer.Option(help="Column with the true answer.", rich_help_panel=DATA)]
+IdColumn = Annotated[str | None, typer.Option("--id", help="Column that identifies an item.", rich_help_panel=DATA)]
 Group = Annotated[
-    str | None, typer.Option(help="Column whose equal values must stay in one split.", rich_help_panel=_DATA)
+    str | None, typer.Option(help="Column whose equal values must stay in one split.", rich_help_panel=DATA)
 ]
 Kind = Annotated[
     Literal["number", "label", "text"] | None,
-    typer.Option(help="number, label or text. Default: seen from the target.", rich_help_panel=_DATA),
+    typer.Option(help="number, label or text. Default: seen from the target.", rich_help_panel=DATA),
 ]
 Metric = Annotated[
     str | None,
-    typer.Option(help="The metric that decides. Default: mae, accuracy or rouge_l.", rich_help_panel=_DATA),
+    typer.Option(help="The metric that decides. Default: mae, accuracy or rouge_l.", rich_help_panel=DATA),
 ]
-Unit = Annotated[str | None, typer.Option(help="Unit of the numbers, such as $.", rich_help_panel=_DATA)]
+Unit = Annotated[str | None, typer.Option(help="Unit of the numbers, such as $.", rich_help_panel=DATA)]
 TestSize = Annotated[
-    float | None, typer.Option(help="Test items: a count, or a fraction below 1.", rich_help_panel=_SPLIT)
+    float | None, typer.Option(help="Test items: a count, or a fraction below 1.", rich_help_panel=SPLIT)
 ]
-ValidationSize = Annotated[float | None, typer.Option(help="Validation items, likewise.", rich_help_panel=_SPLIT)]
-TrainSize = Annotated[float | None, typer.Option(help="Training items at most, likewise.", rich_help_panel=_SPLIT)]
+ValidationSize = Annotated[float | None, typer.Option(help="Validation items, likewise.", rich_help_panel=SPLIT)]
+TrainSize = Annotated[float | None, typer.Option(help="Training items at most, likewise.", rich_help_panel=SPLIT)]
 
 
 def problem_of(
@@ -76,16 +76,11 @@ def problem_of(
         kind=kind,
         metric=metric,
         unit=unit,
-        test_size=_size(test_size),
-        validation_size=_size(validation_size),
-        train_size=_size(train_size),
+        test_size=test_size,
+        validation_size=validation_size,
+        train_size=train_size,
         seed=seed,
     )
     for note in built.notes:
         console.print(note, style="dim", markup=False, highlight=False)
     return built.problem
-
-
-def _size(value: float | None) -> int | float | None:
-    """A count when it is whole, a fraction when it is below 1."""
-    return int(value) if value is not None and value >= 1 and value == int(value) else value

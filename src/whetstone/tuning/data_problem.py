@@ -55,14 +55,14 @@ def read_problem(config: TuneConfig, progress: Progress | None = None) -> Proble
         return _curated(Path(config.data).expanduser(), config)
     read = (lambda share: progress(f"reading {config.data}", round(100 * share), 100)) if progress else None
     columns: dict[str, Any] = {"text": config.text, "target": config.target, "group": config.group}
-    sizes: dict[str, Any] = {"validation_size": _size(config.validation_size)}
+    sizes: dict[str, Any] = {"validation_size": config.validation_size}
     source: str = config.data
     if config.test_data is not None:
         if config.test_size is not None:
             raise UsageError("test_data are the test items, so there is no test_size to choose; leave one of them out")
         source, sizes["train_source"], sizes["test_all"] = config.test_data, config.data, True
     else:
-        sizes["test_size"] = _size(config.test_size)
+        sizes["test_size"] = config.test_size
     built = build_problem(
         source, **columns, **sizes, kind=config.kind, unit=config.unit, seed=config.seed, progress=read
     )
@@ -74,11 +74,6 @@ def read_problem(config: TuneConfig, progress: Progress | None = None) -> Proble
 def is_problem(config: TuneConfig) -> bool:
     """Whether a configuration names columns, or data that bring theirs."""
     return bool(config.text or config.target) or config.data in CATALOGUES or is_curated(config.data)
-
-
-def _size(value: float | None) -> int | float | None:
-    """A count when it is whole, a fraction when it is below 1."""
-    return int(value) if value is not None and value == int(value) else value
 
 
 def _curated(folder: Path, config: TuneConfig) -> ProblemSource:
