@@ -31,6 +31,16 @@ PLANS = {
 SMALL = Limits(seconds=100, memory_mb=128, output_kb=64, disk_mb=4)
 BRIEF = Limits(seconds=0.3, memory_mb=128)
 
+# The end of a program that says which of its attempts succeeded.
+TRY_ALL = """
+for name, attempt in attempts.items():
+    try:
+        attempt()
+    except OSError:
+        continue
+    print(name)
+"""
+
 pytestmark = pytest.mark.skipif(containment().plan is None, reason=containment().reason)
 
 Run = Callable[..., Outcome]
@@ -199,7 +209,8 @@ def test_nothing_outside_is_read_or_changed(run: Run, tmp_path: Path) -> None:
     secret = tmp_path / "id_ed25519"
     secret.write_text("PRIVATE KEY")
     secret.chmod(0o644)
-    code = f"""
+    code = (
+        f"""
 import fcntl, os
 attempts = {{
     "read": lambda: open({str(secret)!r}).read(),
@@ -223,13 +234,9 @@ attempts = {{
     "a device": lambda: os.mknod("disk", 0o60600, os.makedev(8, 0)),
     "another program": lambda: os.execv("/bin/sh", ["sh", "-c", "echo hello"]),
 }}
-for name, attempt in attempts.items():
-    try:
-        attempt()
-    except OSError:
-        continue
-    print(name)
 """
+        + TRY_ALL
+    )
     outcome = run(code)
     assert (outcome.stdout, outcome.stderr, outcome.exit) == (b"", b"", 0)
     assert secret.read_text() == "PRIVATE KEY"
@@ -246,7 +253,8 @@ def test_no_socket_is_opened(run: Run) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(0)
         port = listener.getsockname()[1]
-        code = f"""
+        code = (
+            f"""
 import socket
 attempts = {{
     "tcp": lambda: socket.create_connection(("127.0.0.1", {port})),
@@ -257,13 +265,9 @@ attempts = {{
     "datagram pair": lambda: socket.socketpair(type=socket.SOCK_DGRAM),
     "names": lambda: socket.getaddrinfo("example.org", 80),
 }}
-for name, attempt in attempts.items():
-    try:
-        attempt()
-    except OSError:
-        continue
-    print(name)
 """
+            + TRY_ALL
+        )
         outcome = run(code)
         assert (outcome.stdout, outcome.stderr, outcome.exit) == (b"", b"", 0)
         with pytest.raises(BlockingIOError):  # nobody knocked
@@ -271,7 +275,8 @@ for name, attempt in attempts.items():
 
 
 def test_no_other_process_is_started(run: Run) -> None:
-    code = """
+    code = (
+        """
 import multiprocessing, os, subprocess
 attempts = {
     "fork": lambda: os.fork(),
@@ -281,15 +286,11 @@ attempts = {
     "python": lambda: subprocess.run([__import__("sys").executable, "-c", "print('hello')"]),
     "multiprocessing": lambda: multiprocessing.get_context("fork").Process(target=print).start(),
 }
-for name, attempt in attempts.items():
-    try:
-        attempt()
-    except OSError:
-        continue
-    print(name)
 if os.system("echo hello") == 0:
     print("shell")
 """
+        + TRY_ALL
+    )
     outcome = run(code)
     assert (outcome.stdout, outcome.stderr, outcome.exit) == (b"", b"", 0)
 

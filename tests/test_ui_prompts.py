@@ -11,6 +11,7 @@ import pytest
 
 pytest.importorskip("gradio", reason="needs the extra `serve`")
 
+from polish_prompt import EVIL, FIRST, SECOND
 from running_server import until
 from whetstone import settings
 from whetstone.evaluation.run import RunStore
@@ -20,17 +21,6 @@ from whetstone.tasks import load_card
 from whetstone.ui.prompts_tab import PromptsServer
 from whetstone.workflows.prompt_draft import draft
 from whetstone.workflows.prompt_scores import PromptArm, score_prompts
-
-EVIL = "<img src=x onerror=window.hacked=1>"
-FIRST = f"""---
-name: polish
-version: 1
-variables: [text, style]
-description: Puts a text into better words. {EVIL}
----
-Put this into {{{{ style }}}} words: {{{{ text }}}}
-"""
-SECOND = FIRST.replace("Put this", "Please put this")
 
 Ask = Callable[..., dict[str, Any]]
 

@@ -14,23 +14,14 @@ pytest.importorskip("playwright", reason="needs playwright")
 from playwright.sync_api import BrowserContext, expect
 
 from browser import WorkbenchTab, browsing, chromium, serving
+from polish_prompt import EVIL, FIRST, SECOND
 from whetstone.tools.contained import containment
 
 pytestmark = pytest.mark.skipif(chromium() is None, reason="needs chromium")
 
-EVIL = "<img src=x onerror=window.hacked=1>"
 MIXED = f"마리 퀴리 lived in Paris 😀. ولدت ماري كوري في وارسو. {EVIL}"
 NAMED = (("Paris", "place"), ("وارسو", "place"), ("마리 퀴리", "person"), ("Nobody", "person"))
 CODE = "```python\ndef twice(n):\n    return 2 * n\nprint(twice(21))\n```"
-FIRST = f"""---
-name: polish
-version: 1
-variables: [text, style]
-description: Puts a text into better words. {EVIL}
----
-Put this into {{{{ style }}}} words: {{{{ text }}}}
-"""
-SECOND = FIRST.replace("Put this", "Please put this")
 
 
 @pytest.fixture(scope="module")
