@@ -333,12 +333,12 @@ class _Asking:
         stream = self._model.stream(self._conversations[index], self._options)
         self._open[index] = stream
         if self._stopping.is_set():  # `stop` may have looked before this stream was there
-            _close(stream)
+            close_stream(stream)
         try:
             return drain(itertools.takewhile(lambda _: not self._stopping.is_set(), stream))
         finally:
             del self._open[index]
-            _close(stream)
+            close_stream(stream)
 
     def stop(self) -> None:
         """Close every open stream and end the threads."""
@@ -346,16 +346,15 @@ class _Asking:
         for _ in self._threads:
             self._to_ask.put(None)
         for stream in list(self._open.values()):
-            _close(stream)
+            close_stream(stream)
         deadline = time.monotonic() + STOP_SECONDS
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
 
 
-def _close(stream: Iterator[Chunk]) -> None:
+def close_stream(stream: Iterator[Chunk] | None) -> None:
+    """Stop a stream that can be stopped, from any thread."""
     close = getattr(stream, "close", None)
     if close is not None:
-        with contextlib.suppress(
-            ValueError
-        ):  # a generator that another thread is in; that thread stops at its next chunk
+        with contextlib.suppress(ValueError):  # a generator that another thread is in: it stops at its next chunk
             close()

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections.abc import Generator, Iterator, Sequence
 from typing import Any, cast
 
 from whetstone.errors import ModelError
-from whetstone.models.base import BatchModel, ChatModel, ReplyStream, drain
+from whetstone.models.base import BatchModel, ChatModel, ReplyStream, close_stream, drain
 from whetstone.types import Chunk, Message, Options, Reply
 
 
@@ -36,7 +35,7 @@ class ReplyWatch:
             self._stopped = True
             streams = list(self._open)
         for stream in streams:
-            _close(stream)
+            close_stream(stream)
 
     def check(self) -> None:
         """Raises Stopped: `stop` was called."""
@@ -63,7 +62,7 @@ class ReplyWatch:
         finally:
             with self._lock:
                 self._open.remove(stream)
-            _close(stream)
+            close_stream(stream)
 
 
 def watched(model: ChatModel, watch: ReplyWatch) -> ChatModel:
@@ -87,7 +86,7 @@ class _Watched:
     def stream(self, messages: Sequence[Message], options: Options = Options()) -> Iterator[Chunk]:  # noqa: B008
         self._watch.check()
         inner = self._model.stream(messages, options)
-        return ReplyStream(self._watch.follow(inner), lambda: _close(inner))
+        return ReplyStream(self._watch.follow(inner), lambda: close_stream(inner))
 
     def close(self) -> None:
         self._model.close()
@@ -114,10 +113,3 @@ class _WatchedBatch(_Watched):
             if not error.concerns_one_item:
                 raise
             return error
-
-
-def _close(stream: Iterator[Chunk]) -> None:
-    close = getattr(stream, "close", None)
-    if close is not None:
-        with contextlib.suppress(ValueError):  # a generator that another thread is in; it stops at its next chunk
-            close()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import itertools
 from collections.abc import Generator, Iterator, Sequence
+from functools import partial
 
-from whetstone.models.base import ReplyStream
+from whetstone.models.base import ReplyStream, close_stream
 from whetstone.types import Chunk, Message, ToolCall
 
 
@@ -26,18 +26,12 @@ def with_own_ids(chunks: Iterator[Chunk], messages: Sequence[Message]) -> ReplyS
         taken.add(id)
         return dataclasses.replace(call, id=id)
 
-    def close() -> None:
-        end = getattr(chunks, "close", None)
-        if end is not None:
-            with contextlib.suppress(ValueError):  # a plain generator that is being read: it ends at its next chunk
-                end()
-
     def renamed() -> Generator[Chunk]:
         try:
             for chunk in chunks:
                 calls = tuple(map(named, chunk.tool_calls))
                 yield dataclasses.replace(chunk, tool_calls=calls) if calls else chunk
         finally:
-            close()
+            close_stream(chunks)
 
-    return ReplyStream(renamed(), close)
+    return ReplyStream(renamed(), partial(close_stream, chunks))

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 
 from whetstone.errors import UsageError
 from whetstone.models import ChatModel, ContextModel
+from whetstone.models.base import close_stream
 from whetstone.models.catalogue import cost
 from whetstone.tools.call_ids import with_own_ids
 from whetstone.tools.calling import Caller, Consent, Running, as_wire
@@ -63,7 +64,7 @@ class ToolRun(Iterator[ToolEvent]):
         """Stop, from any thread: the reply ends where it is, and no call is waited for. Closing twice is harmless."""
         self._stopping.set()
         self._caller.stop()
-        _close(self._stream)
+        close_stream(self._stream)
         with contextlib.suppress(ValueError):  # another thread is inside it, wakes up now, and ends by itself
             self._events.close()
 
@@ -114,7 +115,7 @@ class ToolRun(Iterator[ToolEvent]):
         calls: list[ToolCall] = []
         self._usages.append(Usage())
         self._stream = self._ask(tuple(self._told), options)
-        timer = threading.Timer(max(0.0, self._left()), _close, [self._stream])
+        timer = threading.Timer(max(0.0, self._left()), close_stream, [self._stream])
         timer.daemon = True
         timer.start()
         try:
@@ -128,7 +129,7 @@ class ToolRun(Iterator[ToolEvent]):
                 yield Said(chunk)
         finally:
             timer.cancel()
-            _close(self._stream)
+            close_stream(self._stream)
         self._text = "".join(text)
         if options.tool_choice == "none":  # and made all the same
             calls = []
@@ -248,10 +249,3 @@ def run_tools(
         return with_own_ids(model.stream(told, chosen), told)
 
     return ToolRun(model, messages, box, options, limits, Caller(box, consent, allowed), ask or stream)
-
-
-def _close(stream: Iterator[Chunk] | None) -> None:
-    close = getattr(stream, "close", None)
-    if close is not None:
-        with contextlib.suppress(ValueError):  # a plain generator that is being read: it ends at its next chunk
-            close()

@@ -13,7 +13,7 @@ from typing import Any
 
 from whetstone.errors import UsageError
 from whetstone.models import ChatModel, TokenizingModel
-from whetstone.models.base import drain
+from whetstone.models.base import close_stream, drain
 from whetstone.models.pool import ModelPool
 from whetstone.types import Chunk, Message, Options, system, user
 
@@ -45,7 +45,7 @@ class Call:
         """Let the work end as soon as it can: an engine that streams, at once."""
         with self._lock:
             self._stopped.set()
-            _close(self._stream)
+            close_stream(self._stream)
 
     def watched(self, stream: Iterator[Chunk]) -> Iterator[Chunk]:
         """The stream, counted, until it ends or is stopped.
@@ -64,7 +64,7 @@ class Call:
         finally:
             with self._lock:
                 self._stream = None
-                _close(stream)
+                close_stream(stream)
 
     def check(self) -> None:
         """That somebody still waits.
@@ -74,13 +74,6 @@ class Call:
         """
         if self._stopped.is_set():
             raise Stopped
-
-
-def _close(stream: Iterator[Chunk] | None) -> None:
-    close = getattr(stream, "close", None)
-    if close is not None:
-        with contextlib.suppress(ValueError):  # a generator that is just running: it stops at its next chunk
-            close()
 
 
 @dataclass(frozen=True)  # no slots: the `mcp` SDK takes them for defaults
