@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from functools import cached_property
 from typing import Any
 
 from whetstone.errors import BadReplyError, ModelError, UsageError, WhetstoneError
-from whetstone.evaluation.technique import TechniqueContext, Training, Way, digest
+from whetstone.evaluation.technique import TechniqueContext, Way, digest
 from whetstone.evaluation.techniques.examples import Examples
 from whetstone.evaluation.techniques.fitted import no_arguments
-from whetstone.evaluation.techniques.tuned_model import TunedModel, model_ways, tuned_model
-from whetstone.models import ChatModel, RenderingModel
+from whetstone.evaluation.techniques.model_technique import ModelTechnique
+from whetstone.evaluation.techniques.tuned_model import model_ways
+from whetstone.models import RenderingModel
 from whetstone.models.base import answers_apart
 from whetstone.prompting.few_shot import ExampleChooser
 from whetstone.registry import unknown_name
@@ -32,7 +32,7 @@ _TECHNIQUES = ("ask", "few-shot")
 _VERSION = 1  # of how cards are run; to be raised when the same prompts lead to other answers
 
 
-class TaskTechnique:
+class TaskTechnique(ModelTechnique):
     """`ask`: the model, asked as the card asks it; `few-shot:METHOD:K`: with K of the training cases shown as examples.
 
     METHOD: fixed, random, balanced or nearest, see `whetstone.evaluation.techniques.examples`. Programs are not run
@@ -62,26 +62,9 @@ class TaskTechnique:
         self._chooser: ExampleChooser | None = None
         self._training_cases = {case.id: case for case in card.cases("train")}
 
-    @cached_property
-    def _model(self) -> ChatModel:
-        return self._context.load_model(self._context.model)
-
-    @cached_property
-    def _tuned(self) -> TunedModel | None:
-        return tuned_model(self._context.model)
-
-    @property
-    def model(self) -> str | None:
-        return self._model.identity.spec
-
     @property
     def ways(self) -> tuple[Way, ...]:
         return model_ways(self._tuned, looks_up=self._shown is not None and self._shown.looked_up)
-
-    @property
-    def training(self) -> Training | None:
-        """What it took to tune the model; None for one that is not tuned."""
-        return None if self._tuned is None else self._tuned.training
 
     @property
     def identity(self) -> Mapping[str, Any]:
