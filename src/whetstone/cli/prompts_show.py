@@ -45,7 +45,7 @@ def show(
 
     library = PromptLibrary()
     prompt = library.find(name, family=family_of(model) if model else None)
-    told: dict[str, Any] = {**facts(prompt), "versions": _versions(library.versions(prompt_stem(prompt)))}
+    told: dict[str, Any] = {**facts(prompt), "versions": _versions(library.versions(prompt.stem))}
     told["text"] = prompt.template.source
     messages: list[Message] | None = None
     if var or file or model or not prompt.variables:
@@ -71,11 +71,6 @@ def show(
         print_messages(messages, console)
     else:
         _print_seen(told, console)
-
-
-def prompt_stem(prompt: PromptFile) -> str:
-    """By what name a prompt is found, whatever the version."""
-    return f"{prompt.name}.{prompt.family}" if prompt.family else prompt.name
 
 
 def _versions(prompts: Sequence[PromptFile]) -> list[dict[str, Any]]:

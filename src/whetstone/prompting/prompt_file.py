@@ -92,10 +92,14 @@ class PromptFile:
         return self.parsed.notes if self.parsed else ""
 
     @property
+    def stem(self) -> str:
+        """How to ask for it, whatever the version: "number", "summary.t5"."""
+        return Reference(self.name, self.family).stem
+
+    @property
     def reference(self) -> str:
         """How to ask for just this: "number@2", "summary.t5@1"."""
-        family = f".{self.family}" if self.family else ""
-        return f"{self.name}{family}@{self.version}"
+        return str(Reference(self.name, self.family, self.version))
 
 
 @dataclass(frozen=True, slots=True)

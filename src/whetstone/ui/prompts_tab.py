@@ -30,7 +30,7 @@ from whetstone.ui.compare_live import LiveComparison
 from whetstone.ui.compare_view import live_html, result_html
 from whetstone.ui.knowledge_work import Task, Tasks, Tell
 from whetstone.ui.prompts_form import NEW, form_html, values_html
-from whetstone.ui.prompts_view import answer_html, asked_html, cases_html, diff_html, library_html, state_html, stem
+from whetstone.ui.prompts_view import answer_html, asked_html, cases_html, diff_html, library_html, state_html
 from whetstone.ui.tabs import Workbench
 from whetstone.ui.tasks_form import asked_options
 from whetstone.ui.tasks_view import progress_html
@@ -99,7 +99,7 @@ class PromptsServer:
 
     def models(self) -> list[str]:
         """Names of the models that may be asked: all but those that answer from documents."""
-        return [name for name, spec in self._pool.offered.items() if parse_spec(spec).provider != "kb"]
+        return self._pool.answering_alone()
 
     def functions(self) -> list[Callable[[Any], Answered]]:
         """The functions, under the names by which the page calls them."""
@@ -124,7 +124,7 @@ class PromptsServer:
         """The library, and the prompts of the cards."""
         library = PromptLibrary()
         prompts = library.list()
-        versions = {stem(prompt): _versions(library, stem(prompt)) for prompt in prompts}
+        versions = {prompt.stem: _versions(library, prompt.stem) for prompt in prompts}
         return {"html": library_html(prompts, versions)}
 
     def prompts_new(self, asked: Asked) -> Answered:
@@ -134,7 +134,7 @@ class PromptsServer:
     def prompts_open(self, asked: Asked) -> Answered:
         """A prompt of the library, or a version of it."""
         prompt = PromptLibrary().find(str(asked.get("prompt", "")))
-        return {"name": stem(prompt), "source": prompt.template.source}
+        return {"name": prompt.stem, "source": prompt.template.source}
 
     def prompts_card(self, asked: Asked) -> Answered:
         """A card's own prompt, to begin with."""

@@ -20,18 +20,13 @@ from whetstone.workflows.prompt_run import PromptAnswer
 _EXCERPT = 140
 
 
-def stem(prompt: PromptFile) -> str:
-    """The name by which a prompt is opened, without its version."""
-    return f"{prompt.name}.{prompt.family}" if prompt.family else prompt.name
-
-
 def library_html(prompts: Sequence[PromptFile], versions: Mapping[str, Sequence[int]]) -> str:
     """The prompts of the library with their versions, and those of the cards to begin with.
 
     Args:
         versions: of each prompt, by the name by which it is opened; the newest first.
     """
-    rows = "".join(_row(prompt, versions.get(stem(prompt), ())) for prompt in prompts)
+    rows = "".join(_row(prompt, versions.get(prompt.stem, ())) for prompt in prompts)
     packaged = "".join(
         f'<tr><th scope="row">{escape(card.name)}<small>{escape(card.title)}</small></th>'
         f'<td class="wh-lab-words">{_links(card)}</td></tr>'
@@ -59,7 +54,7 @@ def _links(card: Card) -> str:
 
 
 def _row(prompt: PromptFile, versions: Sequence[int]) -> str:
-    name = stem(prompt)
+    name = prompt.stem
     listed = ", ".join(
         f'<button type="button" class="wh-lab-link" data-open="{escape(name)}@{version}" '
         f'aria-label="{escape(name)}, version {version}">{version}</button>'
