@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -41,6 +41,12 @@ class Answers:
     def error(self) -> NDArray[np.float64]:
         """Guess minus truth, (n,), of a number problem; NaN where unreadable."""
         return np.asarray(self.guess - self.truth)
+
+    def graded(self, grade: Callable[[Case, str], float], unread: float = 0.0) -> NDArray[np.float64]:
+        """What `grade` gives for each answer of a text problem, (n, 1); `unread` where it could not be read."""
+        pairs = zip(self.cases, self.guess, strict=True)
+        grades = [unread if guess is None else grade(case, guess) for case, guess in pairs]
+        return np.array(grades, dtype=np.float64).reshape(-1, 1)
 
     @cached_property
     def rouge(self) -> NDArray[np.float64]:

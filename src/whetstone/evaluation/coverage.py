@@ -12,8 +12,6 @@ import re
 import unicodedata
 from functools import lru_cache
 
-import numpy as np
-
 from whetstone.errors import UsageError
 from whetstone.evaluation.answers import Answers
 from whetstone.evaluation.intervals import Floats
@@ -48,5 +46,4 @@ def _plain(text: str) -> str:
 
 def coverages(answers: Answers) -> Floats:
     """`coverage` of each answer; 0 for one that could not be read."""
-    pairs = zip(answers.cases, answers.guess, strict=True)
-    return np.array([0.0 if guess is None else coverage(case, guess) for case, guess in pairs]).reshape(-1, 1)
+    return answers.graded(coverage)

@@ -21,8 +21,6 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any
 
-import numpy as np
-
 from whetstone import settings
 from whetstone.errors import UsageError
 from whetstone.evaluation.answers import Answers
@@ -73,8 +71,7 @@ def outcome(case: Case, code: str) -> Outcome:
 
 def passes(answers: Answers) -> Floats:
     """1 where a program passes; 0 where it does not, or where there is none."""
-    pairs = zip(answers.cases, answers.guess, strict=True)
-    return np.array([float(guess is not None and outcome(case, guess).passed) for case, guess in pairs]).reshape(-1, 1)
+    return answers.graded(lambda case, guess: float(outcome(case, guess).passed))
 
 
 @lru_cache(maxsize=8192)

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-
-import numpy as np
 
 from whetstone.evaluation.answers import Answers
 from whetstone.evaluation.intervals import Floats
 from whetstone.evaluation.rouge import words
-from whetstone.types import Case
 
 GRAM = 4  # words in a row that the source has too are copied, where fewer may be a name or a phrase everybody uses
 
@@ -44,14 +40,9 @@ def copied(answers: Answers) -> Floats | None:
     """The share of each answer that is copied from what the case gave; None where cases give no text."""
     if not any(case.text for case in answers.cases):
         return None
-    return _each(answers, lambda case, guess: copied_share(case.text, guess))
+    return answers.graded(lambda case, guess: copied_share(case.text, guess), math.nan)
 
 
 def lengths(answers: Answers) -> Floats:
     """Each answer's length beside the reference's."""
-    return _each(answers, lambda case, guess: length_ratio(str(case.expected), guess))
-
-
-def _each(answers: Answers, value: Callable[[Case, str], float]) -> Floats:
-    pairs = zip(answers.cases, answers.guess, strict=True)
-    return np.array([math.nan if guess is None else value(case, guess) for case, guess in pairs]).reshape(-1, 1)
+    return answers.graded(lambda case, guess: length_ratio(str(case.expected), guess), math.nan)

@@ -9,8 +9,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 
-import numpy as np
-
 from whetstone.evaluation.answers import Answers
 from whetstone.evaluation.intervals import Floats
 from whetstone.evaluation.rouge import words
@@ -48,11 +46,9 @@ def same_answer(case: Case, guess: str) -> bool:
 
 def f1_scores(answers: Answers) -> Floats:
     """`token_f1` of each answer; 0 for one that could not be read."""
-    pairs = zip(answers.cases, answers.guess, strict=True)
-    return np.array([0.0 if guess is None else token_f1(case, guess) for case, guess in pairs]).reshape(-1, 1)
+    return answers.graded(token_f1)
 
 
 def same(answers: Answers) -> Floats:
     """1 where the answer is an accepted one."""
-    pairs = zip(answers.cases, answers.guess, strict=True)
-    return np.array([float(guess is not None and same_answer(case, guess)) for case, guess in pairs]).reshape(-1, 1)
+    return answers.graded(same_answer)

@@ -44,6 +44,10 @@ class ModelPool:
         """The name of the model that answers where none is named."""
         return next(iter(self.offered))
 
+    def answering_alone(self) -> list[str]:
+        """Names of the offered models, but for those that answer from documents."""
+        return [name for name, spec in self.offered.items() if parse_spec(spec).provider != "kb"]
+
     def offer(self, more: Mapping[str, str]) -> None:
         """Offer further models, name -> spec, behind those that are offered; a name that is taken stays what it is.
 

@@ -91,7 +91,7 @@ class RandomExamples:
         return [self._draw(case) for case in cases]
 
     def _draw(self, case: Case) -> list[Case]:
-        return _drawn(self._pool, self._count, case.id, random.Random(_case_seed(self._seed, case)))
+        return _drawn(self._pool, self._count, case.id, random.Random(case_seed(self._seed, case)))
 
 
 class NearestExamples:
@@ -145,7 +145,7 @@ class BalancedExamples:
         return [self._draw(case) for case in cases]
 
     def _draw(self, case: Case) -> list[Case]:
-        drawing = random.Random(_case_seed(self._seed, case))
+        drawing = random.Random(case_seed(self._seed, case))
         strata = list(self._strata)
         drawing.shuffle(strata)
         # Each stratum's own order is drawn lazily, so that a large pool is not shuffled for three examples.
@@ -178,7 +178,8 @@ class SharedExamples:
         return [self._balanced.choose([case])[0] if case.id in usual else self._usual for case in cases]
 
 
-def _case_seed(seed: int, case: Case) -> bytes:
+def case_seed(seed: int, case: Case) -> bytes:
+    """A seed of a case's own, or its place in a random order: it does not depend on which other cases there are."""
     return hashlib.sha256(f"{seed}\0{case.id}".encode("utf-8", "surrogatepass")).digest()
 
 

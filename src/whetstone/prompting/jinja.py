@@ -13,7 +13,6 @@ from whetstone.tokens.sandbox import (
     WATCHDOG,
     LimitedEnvironment,
     TemplateTimeout,
-    check_percent_format,
     check_width,
     limited_filters,
 )
@@ -23,17 +22,11 @@ class FillingError(Exception):
     """A template failed on its values; the text says how."""
 
 
-def _format(value: str, *args: Any, **kwargs: Any) -> str:
-    check_percent_format(str(value), args)
-    return jinja2.filters.do_format(value, *args, **kwargs)
-
-
 def _environment() -> LimitedEnvironment:
     environment = LimitedEnvironment(
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False
     )
     environment.filters.update(limited_filters())
-    environment.filters["format"] = _format
     return environment
 
 

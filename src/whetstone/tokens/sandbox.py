@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from jinja2.exceptions import SecurityError
-from jinja2.filters import FILTERS
+from jinja2.filters import FILTERS, do_format
 from jinja2.sandbox import ImmutableSandboxedEnvironment, SandboxedFormatter
 
 TIME_LIMIT = 5.0  # seconds; a template takes about a millisecond
@@ -162,7 +162,13 @@ def check_percent_format(text: str, values: Any) -> None:
 
 def limited_filters() -> dict[str, Callable[..., Any]]:
     """Those of Jinja's filters whose arguments say how large a text gets; too large a one is refused in advance."""
-    return {name: _limited(FILTERS[name]) for name in ("center", "indent", "wordwrap", "batch", "slice")}
+    widths = {name: _limited(FILTERS[name]) for name in ("center", "indent", "wordwrap", "batch", "slice")}
+    return {**widths, "format": _format}
+
+
+def _format(value: str, *args: Any, **kwargs: Any) -> str:
+    check_percent_format(str(value), args)
+    return do_format(value, *args, **kwargs)
 
 
 def _limited(original: Callable[..., Any]) -> Callable[..., Any]:

@@ -21,7 +21,6 @@ from jinja2.utils import Namespace
 from whetstone.tokens.sandbox import (
     SIZE_LIMIT,
     LimitedEnvironment,
-    check_percent_format,
     check_width,
     limited_filters,
     too_large,
@@ -178,11 +177,6 @@ def _mark_generation(context: Any, value: Any) -> str:
     return tracked(str.__str__(str(value)), Source("generation"))
 
 
-def _format(value: str, *args: Any, **kwargs: Any) -> str:
-    check_percent_format(str(value), args)
-    return jinja2.filters.do_format(value, *args, **kwargs)
-
-
 def _environment() -> LimitedEnvironment:
     environment = LimitedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=[_GenerationBlocks, "jinja2.ext.loopcontrols"]
@@ -190,7 +184,7 @@ def _environment() -> LimitedEnvironment:
     environment.code_generator_class = _TrackingCodeGenerator
     environment.concat = _joined  # type: ignore[method-assign]
     environment.extend(add=_add)
-    environment.filters.update({"tojson": _to_json, "join": _join, "format": _format, _GENERATION: _mark_generation})
+    environment.filters.update({"tojson": _to_json, "join": _join, _GENERATION: _mark_generation})
     environment.filters.update(limited_filters())
     environment.globals.update({"raise_exception": _raise_exception, "dict": _TemplateDict()})
     environment.globals["namespace"] = _TemplateNamespace

@@ -76,7 +76,7 @@ class CompareServer:
 
     def models(self) -> list[str]:
         """Names of the models that may answer: all but those that answer from documents."""
-        return [name for name, spec in self._pool.offered.items() if parse_spec(spec).provider != "kb"]
+        return self._pool.answering_alone()
 
     def functions(self) -> list[Callable[[Any], Answered]]:
         """The functions, under the names by which the page calls them."""

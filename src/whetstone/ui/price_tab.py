@@ -15,7 +15,6 @@ import gradio as gr
 
 from whetstone.chat.store import ConversationStore
 from whetstone.errors import DataError, UsageError
-from whetstone.models import parse_spec
 from whetstone.models.pool import ModelPool
 from whetstone.ui.asked import Answered, Asked, text_of_file, told
 from whetstone.ui.price_correction import Corrections
@@ -59,7 +58,7 @@ class PriceServer:
 
     def models(self) -> list[str]:
         """Names of the models that may price: all but those that answer from documents."""
-        return [name for name, spec in self._pool.offered.items() if parse_spec(spec).provider != "kb"]
+        return self._pool.answering_alone()
 
     def functions(self) -> list[Callable[[Any], Answered]]:
         """The functions, under the names by which the page calls them."""

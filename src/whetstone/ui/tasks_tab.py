@@ -15,7 +15,6 @@ import gradio as gr
 
 from whetstone.chat.store import ConversationStore
 from whetstone.errors import UsageError
-from whetstone.models import parse_spec
 from whetstone.models.base import answers_apart
 from whetstone.models.pool import ModelPool
 from whetstone.models.watched import ReplyWatch, watched
@@ -82,7 +81,7 @@ class TasksServer:
 
     def models(self) -> list[str]:
         """Names of the models that may be asked: all but those that answer from documents."""
-        return [name for name, spec in self._pool.offered.items() if parse_spec(spec).provider != "kb"]
+        return self._pool.answering_alone()
 
     def functions(self) -> list[Callable[[Any], Answered]]:
         """The functions, under the names by which the page calls them."""

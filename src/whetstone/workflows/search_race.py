@@ -9,6 +9,7 @@ import hashlib
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -19,6 +20,7 @@ from whetstone.evaluation.metrics import METRICS
 from whetstone.evaluation.run import Run, RunStore
 from whetstone.evaluation.technique import Technique, TechniqueContext, digest
 from whetstone.evaluation.techniques import build_technique
+from whetstone.prompting.few_shot import case_seed
 from whetstone.types import Case, Prediction, Problem, Reading, Usage
 from whetstone.workflows.search_space import Choice
 
@@ -74,11 +76,7 @@ def validation_problem(problem: Problem, items: int, seed: int) -> Problem:
     Args:
         items: how many of them at most.
     """
-
-    def order(case: Case) -> bytes:
-        return hashlib.sha256(f"{seed}\0{case.id}".encode("utf-8", "surrogatepass")).digest()
-
-    chosen = sorted(problem.validation, key=order)[:items]
+    chosen = sorted(problem.validation, key=partial(case_seed, seed))[:items]
     print_of = digest("validation", problem.fingerprint, seed, [case.id for case in chosen])
     return replace(
         problem,
