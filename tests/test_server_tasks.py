@@ -10,6 +10,7 @@ import pytest
 
 from running_server import Running, app_of, running
 from whetstone.models.scripted import ScriptedModel
+from whetstone.server.limits import Limits
 from whetstone.tasks.card import NAMES
 
 
@@ -22,7 +23,7 @@ def server() -> Iterator[Running]:
         "coder": ScriptedModel(lambda messages: "```python\nprint('hello')\n```"),
         "broken": ScriptedModel(lambda messages: ""),
     }
-    with running(app_of(models)) as served:
+    with running(app_of(models, limits=Limits(run_code=True))) as served:
         yield served
 
 
@@ -54,6 +55,16 @@ def test_code_is_run_only_when_asked_to(server: Running) -> None:
     assert "ran" not in server.http.post("/v1/tasks/code", json=body).json()
     told = server.http.post("/v1/tasks/code", json={**body, "run": True}).json()
     assert told["ran"]["stdout"] == "hello\n"
+
+
+def test_code_is_not_run_where_the_owner_did_not_allow_it() -> None:
+    model = ScriptedModel(lambda messages: "```python\nprint('hello')\n```")
+    body = {"inputs": {"task": "Say hello."}}
+    with running(app_of({"coder": model})) as served:
+        assert "ran" not in served.http.post("/v1/tasks/code", json=body).json()
+        refused = served.http.post("/v1/tasks/code", json={**body, "run": True})
+    assert refused.status_code == 403
+    assert "--run-code" in refused.json()["error"]["message"]
 
 
 @pytest.mark.parametrize(

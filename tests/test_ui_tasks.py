@@ -44,7 +44,7 @@ class T5(ScriptedModel):
 
 
 def asking(**models: ChatModel) -> Ask:
-    functions = {one.__name__: one for one in TasksServer(pool_of(models)).functions()}
+    functions = {one.__name__: one for one in TasksServer(pool_of(models), run_code=False).functions()}
     return lambda name, /, **asked: functions[f"tasks_{name}"](asked)
 
 
@@ -133,13 +133,23 @@ def test_an_encoder_decoder_is_explained_and_refused_where_it_does_not_suit() ->
     assert "Wien ist schön." in done(ask, card="rewrite", model="t5", inputs={"text": "Wien ist schon."})["html"]
     found = done(ask, card="code", model="t5", inputs={"task": "add two numbers"})
     assert "cannot do code" in found["error"]
-    server = TasksServer(ModelPool({"flan": "hf:google/flan-t5-base", "plain": "scripted:echo"}))
+    server = TasksServer(ModelPool({"flan": "hf:google/flan-t5-base", "plain": "scripted:echo"}), run_code=True)
     functions = {one.__name__: one for one in server.functions()}
     said = functions["tasks_model"]({"card": "essay", "model": "flan"})["html"]
     assert "no chat with it" in said
     assert "cannot do essay" in said
     assert "cannot do" not in functions["tasks_model"]({"card": "summarize", "model": "flan"})["html"]
     assert functions["tasks_model"]({"card": "essay", "model": "plain"}) == {"html": ""}
+
+
+def test_running_code_is_offered_and_done_only_where_the_owner_allows_it() -> None:
+    pool = pool_of({"coder": ScriptedModel(lambda messages: "```python\nprint(6 * 7)\n```")})
+    asked = {"card": "code", "model": "coder", "inputs": {"task": "print 42"}}
+    for allowed in (True, False):
+        functions = {one.__name__: one for one in TasksServer(pool, run_code=allowed).functions()}
+        assert ("wh-ta-run" in functions["tasks_card"](asked)["html"]) is allowed
+        started = functions["tasks_start"]({**asked, "run": not allowed})
+        assert ("runs no code" in started.get("error", "")) is not allowed
 
 
 def test_a_task_is_stopped_in_the_middle_of_a_reply() -> None:

@@ -71,6 +71,13 @@ def serve(
         ),
     ] = None,
     max_body_mb: Annotated[float | None, typer.Option(min=0.001, help="Largest request, in megabytes.")] = None,
+    run_code: Annotated[
+        bool | None,
+        typer.Option(
+            help="Run code that a model wrote, contained, for whoever asks for it. Default: yes, unless a token lets "
+            "others in."
+        ),
+    ] = None,
     workbench: Annotated[bool, typer.Option(help="Serve the web workbench at /, beside the API.")] = True,
 ) -> None:
     """Serve models: an OpenAI-compatible API under /v1, and the web workbench at /.
@@ -91,6 +98,7 @@ def serve(
     if max_body_mb is not None:
         limits = dataclasses.replace(limits, body_bytes=int(max_body_mb * 1e6))
     token = read_token(token_file)
+    limits = dataclasses.replace(limits, run_code=token is None if run_code is None else run_code)
     pool = ModelPool(with_knowledge(offered(model or []), _knowledge(kb, token)), any_spec=any_model)
     app = create_app(pool, token=token, limits=limits, allowed_origins=allow_origin or ())
     listener = bind(app, host, port)  # before anything large is loaded
@@ -104,7 +112,7 @@ def serve(
 
             database = open_database()
             open_things.callback(database.close)
-            mount_workbench(app, pool, ConversationStore(database), own_user=token is None)
+            mount_workbench(app, pool, ConversationStore(database), own_user=token is None, run_code=limits.run_code)
         Server(app, listener, url_of(host, listener), lambda url: _announce(url, pool, workbench)).run()
     typer.echo("stopped", err=True)
 

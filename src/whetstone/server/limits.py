@@ -23,6 +23,7 @@ class Limits:
         waiting: requests that may wait beyond those; the next is told to come again (429).
         choices: largest `n`, and most prompts times `n` of one completion request.
         inputs: most texts of one embeddings request.
+        run_code: run code that models write, contained, for callers who ask for it.
     """
 
     body_bytes: int = 16 * 2**20
@@ -30,6 +31,7 @@ class Limits:
     waiting: int = 128
     choices: int = 8
     inputs: int = 2048
+    run_code: bool = False
 
 
 class Gate:

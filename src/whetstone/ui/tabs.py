@@ -18,11 +18,13 @@ class Workbench(gr.Blocks):
     Attributes:
         own_user: nobody but the user who started the server can open it; where others can, a tab lets nobody name files
             and folders of the server.
+        run_code: code that a model wrote may be run, contained.
     """
 
-    def __init__(self, *, own_user: bool, **more: Any) -> None:
+    def __init__(self, *, own_user: bool, run_code: bool, **more: Any) -> None:
         super().__init__(**more)
         self.own_user = own_user
+        self.run_code = run_code
 
 
 # Called inside its tab, to build what is in it.

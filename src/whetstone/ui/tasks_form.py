@@ -60,15 +60,19 @@ def about_html(card: Card) -> str:
     )
 
 
-def inputs_html(card: Card) -> str:
-    """A field for each of a card's inputs, the main one first, and how the model is asked."""
+def inputs_html(card: Card, *, run_code: bool) -> str:
+    """A field for each of a card's inputs, the main one first, and how the model is asked.
+
+    Args:
+        run_code: code may be run.
+    """
     main = card.input(card.file.main)
     small = [one for one in card.inputs if one is not main and not _is_long(one)]
     long = [one for one in card.inputs if one is not main and _is_long(one)]
     fields = "".join(_small(one) for one in small)
     return (
         f"{_main(main)}{f'<div class=wh-ta-grid>{fields}</div>' if fields else ''}"
-        f"{''.join(_long(one) for one in long)}{_asked_how(card)}"
+        f"{''.join(_long(one) for one in long)}{_asked_how(card, run_code)}"
     )
 
 
@@ -131,7 +135,7 @@ def _long(one: Input) -> str:
     )
 
 
-def _asked_how(card: Card) -> str:
+def _asked_how(card: Card, run_code: bool) -> str:
     options = card.file.options
     usual = {"temperature": options.temperature, "max_tokens": options.max_tokens, "seed": options.seed}
     numbers = "".join(
@@ -144,7 +148,7 @@ def _asked_how(card: Card) -> str:
     run = (
         '<label class="wh-lab-check"><input type="checkbox" id="wh-ta-run"> run it, contained</label>'
         f"{number_field('wh-ta-repairs', 'Repairs, at most', '2')}"
-        if card.output == "code"
+        if card.output == "code" and run_code
         else ""
     )
     return (

@@ -37,7 +37,7 @@ _REPAIRS = 2
 
 def build_tasks(page: Workbench, pool: ModelPool, store: ConversationStore) -> None:
     """Build the tab where it is called."""
-    server = TasksServer(pool)
+    server = TasksServer(pool, run_code=page.run_code)
     styles = text_of_file("lab_style.css") + text_of_file("tasks_style.css")
     gr.HTML(
         value=f"<style>{styles}</style>{form_html(server.models())}",
@@ -73,10 +73,16 @@ class _Doing:
 
 
 class TasksServer:
-    """What the page asks for. One instance serves all browser tabs."""
+    """What the page asks for. One instance serves all browser tabs.
 
-    def __init__(self, pool: ModelPool) -> None:
+    Args:
+        pool: the models.
+        run_code: see `Workbench`.
+    """
+
+    def __init__(self, pool: ModelPool, *, run_code: bool) -> None:
         self._pool = pool
+        self._run_code = run_code
         self._tasks = Tasks()
 
     def models(self) -> list[str]:
@@ -102,7 +108,7 @@ class TasksServer:
     def tasks_card(self, asked: Asked) -> Answered:
         """The fields of a card, and what is to be known of it."""
         card = _card(asked)
-        return {"about": about_html(card), "html": inputs_html(card)}
+        return {"about": about_html(card), "html": inputs_html(card, run_code=self._run_code)}
 
     def tasks_model(self, asked: Asked) -> Answered:
         """What is to be said of a model, before it is asked."""
@@ -137,7 +143,7 @@ class TasksServer:
             "shots": card.cases("train")[: asked_count(asked, "shots", "Solved cases shown first", 0)],
             "part_tokens": asked_count(asked, "part_tokens", "Tokens of a part", 0),
             "repairs": asked_count(asked, "repairs", "Repairs", _REPAIRS),
-            "run": bool(asked.get("run")),
+            "run": self._runs(asked),
         }
         case = find_case(card, str(asked["case"])) if asked.get("case") else None
         doing = _Doing(card, card.check(inputs), name, expected_text(case) if case is not None else "")
@@ -154,6 +160,11 @@ class TasksServer:
             doing.result = run_card(card, watched(model, doing.watch), inputs, progress=progress, **given)
 
         return {"job": self._tasks.start("task", work)}
+
+    def _runs(self, asked: Asked) -> bool:
+        if asked.get("run") and not self._run_code:
+            raise UsageError("This server runs no code; whet serve --run-code allows it")
+        return bool(asked.get("run"))
 
     def tasks_watch(self, asked: Asked) -> Answered:
         """How far a task is, or what came of it."""

@@ -22,14 +22,18 @@ _POLICY = (
 )
 
 
-def build_workbench(pool: ModelPool, store: ConversationStore, *, own_user: bool = False) -> Workbench:
+def build_workbench(
+    pool: ModelPool, store: ConversationStore, *, own_user: bool = False, run_code: bool = False
+) -> Workbench:
     """The page with its tabs. Serve it with `mount_workbench`, which also gives it its looks.
 
     Args:
-        own_user: see `Workbench`.
+        own_user, run_code: see `Workbench`.
     """
     page: Workbench
-    with Workbench(own_user=own_user, title="Whetstone", analytics_enabled=False, fill_width=True) as page:
+    with Workbench(
+        own_user=own_user, run_code=run_code, title="Whetstone", analytics_enabled=False, fill_width=True
+    ) as page:
         if len(TABS) == 1:  # a row of one tab would only take room
             build_tab(TABS[0][1])(page, pool, store)
         else:
@@ -42,18 +46,25 @@ def build_workbench(pool: ModelPool, store: ConversationStore, *, own_user: bool
 
 
 def mount_workbench(
-    app: fastapi.FastAPI, pool: ModelPool, store: ConversationStore, *, path: str = "/", own_user: bool = False
+    app: fastapi.FastAPI,
+    pool: ModelPool,
+    store: ConversationStore,
+    *,
+    path: str = "/",
+    own_user: bool = False,
+    run_code: bool = False,
 ) -> fastapi.FastAPI:
     """Mount the workbench into an app, after all its other routes. Who may come in is for the app to decide.
 
     Args:
         path: where.
         own_user: the app lets in nobody but the user who started it, see `Workbench`.
+        run_code: see `Workbench`.
     """
     app.include_router(report_routes(SeenRuns(all_runs=own_user or pool.any_spec)))
     mounted: fastapi.FastAPI = gr.mount_gradio_app(
         app,
-        build_workbench(pool, store, own_user=own_user),
+        build_workbench(pool, store, own_user=own_user, run_code=run_code),
         path=path,
         footer_links=[],
         run_history=False,

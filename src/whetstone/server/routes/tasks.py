@@ -36,9 +36,14 @@ def task_routes(engine: Engine) -> APIRouter:
         """Do a task.
 
         A text beyond the model's context is read in parts where the card can, and a note says so. With `run`, code is
-        run where it can do no harm, and repaired from its errors; a machine without guards for that refuses.
+        run where it can do no harm, and repaired from its errors; a machine without guards for that refuses, and so
+        does a server whose owner did not allow it.
         """
         card = _card(name)
+        if body.run and card.output == "code" and not engine.limits.run_code:
+            raise ApiError(
+                403, "This server runs no code; `whet serve --run-code` allows it", kind=INVALID, param="run"
+            )
         model = body.model or engine.pool.default
         engine.pool.spec(model)
         card.check(body.inputs)
