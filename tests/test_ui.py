@@ -34,11 +34,13 @@ from whetstone.types import (
     user,
 )
 from whetstone.ui import chat_begin
+from whetstone.ui.chat_actions import ChatActions
+from whetstone.ui.chat_view import ChatView, Widgets
 from whetstone.ui.export import exporter, file_name
 from whetstone.ui.markdown import to_html
 from whetstone.ui.meter import meter_html, summary
 from whetstone.ui.notices import does_not_fit, failed
-from whetstone.ui.page import NUMBERS, Settings
+from whetstone.ui.page import NUMBERS, Page, Settings
 from whetstone.ui.panels import edit_panel, facts, probability_step, prompt_panel, text_before, tokens_panel
 from whetstone.ui.running import Running, RunningAnswers
 from whetstone.ui.sidebar import sidebar_html
@@ -220,8 +222,10 @@ def test_an_answer_with_its_own_system_prompt_tells_it_above_and_among_its_facts
     assert "system prompt" not in dict(facts(plain))
 
 
-def settings(second: str = "", compares: bool = False, second_system: str = "", **given: str) -> Settings:
-    return Settings("m", second, "", compares, second_system, *(given.get(name, "") for name in NUMBERS), False)
+def settings(
+    second: str = "", compares: bool = False, second_system: str = "", model: str = "m", **given: str
+) -> Settings:
+    return Settings(model, second, "", compares, second_system, *(given.get(name, "") for name in NUMBERS), False)
 
 
 def test_settings_become_options() -> None:
@@ -307,6 +311,28 @@ def test_what_a_longer_second_prompt_leaves_out_is_told_of_its_request(store: Co
     begun = chat_begin.ask("fourth")(chat, long, "refuse")
     assert len(begun.answers) == 1
     assert begun.remarks().startswith("There is no second answer: ")
+
+
+class T5(ScriptedModel):
+    """An encoder-decoder."""
+
+    encoder_decoder = True
+
+
+@pytest.mark.parametrize("chosen", [{"model": "t5"}, {"model": "plain", "second": "t5"}])
+def test_with_an_encoder_decoder_there_is_no_chat_and_the_page_says_why(
+    store: ConversationStore, chosen: dict[str, str]
+) -> None:
+    model = {"plain": ScriptedModel(["x"]), "t5": T5(["x"])}
+    pool = ModelPool({name: f"scripted:{name}" for name in model}, load=lambda spec: model[spec.split(":")[1]])
+    widgets: Any = Widgets(*(name for name in Widgets.__slots__ if name != "settings"), settings=())
+    actions = ChatActions(pool, store, RunningAnswers(), ChatView(pool, store, RunningAnswers(), widgets))
+    *_, shown = actions.send(Page(), "Hello", *settings(**chosen))
+    assert "t5 is an encoder-decoder" in shown["notice"]
+    assert "The Tasks tab asks it" in shown["notice"]
+    assert shown["box"] == "Hello"
+    assert store.list() == []
+    assert ("no chat with it" in actions.meter(Page(), "Hello", *settings(**chosen))) is (chosen["model"] == "t5")
 
 
 def test_stopping_ends_the_answers_of_one_conversation_only(store: ConversationStore) -> None:

@@ -13,9 +13,11 @@ import gradio as gr
 from whetstone.chat.context import measure
 from whetstone.chat.store import ConversationStore
 from whetstone.errors import UsageError, WhetstoneError
+from whetstone.models.base import answers_apart
 from whetstone.models.pool import ModelPool
 from whetstone.types import opening, user
 from whetstone.ui import chat_begin, notices, panels
+from whetstone.ui.apart import why_no_chat
 from whetstone.ui.chat_begin import Beginner
 from whetstone.ui.chat_view import ChatView, Updates
 from whetstone.ui.meter import meter_html
@@ -134,7 +136,10 @@ class ChatActions:
         """How much of the context is taken, if `text` were sent now."""
         settings = Settings(*values)
         try:
-            model = self._pool.get(settings.model or self._pool.default)
+            name = settings.model or self._pool.default
+            model = self._pool.get(name)
+            if answers_apart(model):
+                return notices.said(why_no_chat(name))
             options = settings.options()
             if page.conversation is None:
                 return meter_html(measure(model, [*opening(settings.system or ""), user(text)], options))

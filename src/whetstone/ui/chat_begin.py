@@ -10,10 +10,12 @@ from whetstone.chat.answer import Answering
 from whetstone.chat.context import DoesNotFitError, Overflow
 from whetstone.chat.session import ChatSession
 from whetstone.chat.store import ConversationStore
-from whetstone.errors import WhetstoneError
+from whetstone.errors import UsageError, WhetstoneError
+from whetstone.models.base import answers_apart
 from whetstone.models.pool import ModelPool
 from whetstone.types import Message, Options
 from whetstone.ui import notices, thread
+from whetstone.ui.apart import why_no_chat
 from whetstone.ui.chat_view import ChatView, Updates
 from whetstone.ui.page import NUMBERS, SHOWN_ALTERNATIVES, Page, Settings
 from whetstone.ui.running import Running, RunningAnswers
@@ -156,6 +158,7 @@ class Beginner:
     def _begun(self, page: Page, settings: Settings, start: Starter, overflow: Overflow, said: str) -> Updates:
         is_new = page.conversation is None
         try:
+            self._refuse_apart(settings)
             session = self.session(page, settings)
             begun = start(session, settings, overflow)
         except DoesNotFitError as error:
@@ -174,6 +177,12 @@ class Beginner:
             self._store.delete(page.conversation)
             page.conversation = None
         return {**outcome, **({self._view.widgets.box: said} if said else {})}
+
+    def _refuse_apart(self, settings: Settings) -> None:
+        """Raises UsageError where one of the models is none to chat with."""
+        for name in filter(None, (settings.model or self._pool.default, settings.second)):
+            if answers_apart(self._pool.get(name)):
+                raise UsageError(why_no_chat(name))
 
     def _messages(self, page: Page) -> list[Message]:
         """The messages that the indices of a DoesNotFitError point into; only earlier ones are ever dropped."""

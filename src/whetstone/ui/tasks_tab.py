@@ -22,11 +22,11 @@ from whetstone.tasks import Card, load_card
 from whetstone.tasks.card import NAMES
 from whetstone.tasks.result import TaskResult
 from whetstone.tasks.run import run_card
+from whetstone.ui.apart import apart_html, is_apart
 from whetstone.ui.asked import Answered, Asked, text_of_file, told
 from whetstone.ui.knowledge_work import Task, Tasks, Tell
 from whetstone.ui.price_files import sent_file
 from whetstone.ui.tabs import Workbench
-from whetstone.ui.tasks_apart import apart_html, is_apart
 from whetstone.ui.tasks_cases import cases_html, expected_text, find_case, written_inputs
 from whetstone.ui.tasks_form import about_html, asked_count, asked_inputs, asked_options, form_html, inputs_html
 from whetstone.ui.tasks_view import progress_html, result_html, step_html
