@@ -23,6 +23,7 @@ from whetstone.prompting.chain_record import ChainRecord
 from whetstone.prompting.chain_trace import ChainStore
 from whetstone.prompting.expression import Expression
 from whetstone.prompting.jinja import FillingError
+from whetstone.prompting.library import PromptLibrary
 from whetstone.workflows.chains import replay_chain, run_chain
 
 TRIAGE = """
@@ -306,7 +307,7 @@ def changed(**parts: Any) -> dict[str, Any]:
         (one_step(output={"label": ["a"]}), "a label is one of two or more"),
         (one_step(output="words"), "write text, number"),
         (one_step(output={"schema": {"$ref": "#/$defs/x"}}), "names nothing in the schema"),
-        (one_step(value="n"), "one of prompt, file and value"),
+        (one_step(value="n"), "one of prompt, file, library and value"),
         (one_step(name="round"), "this name means something else"),
         (one_step(name="n"), "stands for two things"),
         (one_step(options={"temprature": 1}), "temprature"),
@@ -331,6 +332,25 @@ def test_a_circle_of_steps_is_named(folder: Path) -> None:
     steps = [{"name": "a", "prompt": "{{ c }}"}, {"name": "b", "prompt": "{{ a }}"}, {"name": "c", "prompt": "{{ b }}"}]
     path = write(folder, {"name": "circle", "steps": steps, "outputs": {"a": "a"}})
     assert faults(read_chain_file(path)) == ["the steps wait for one another: a -> c -> b -> a"]
+
+
+def test_a_step_asks_with_a_prompt_of_the_library_and_the_run_keeps_its_text(folder: Path) -> None:
+    prompts = PromptLibrary()
+    prompts.save("say", "---\nname: say\nversion: 1\nvariables: [n]\n---\nsay {{ n }}\n")
+    prompts.save("say", "---\nname: say\nversion: 2\nvariables: [n]\n---\nsay {{ n }} twice\n")
+    chain = one_step(library="say@1")
+    del chain["steps"][0]["prompt"]
+    chain["steps"].append({"name": "more", "library": "say", "with": {"n": "it"}})
+    plan = {"replies": [{"match": "", "reply": "hello"}]}
+    record = run(write(folder, chain, plan))
+    assert asked(folder) == ["say 2", "say hello twice"]
+    assert record.chain.files["library:say@1"].endswith("say {{ n }}\n")
+    prompts.save("say", "---\nname: say\nversion: 3\nvariables: [n]\n---\nsay {{ n }} again\n")
+    run(folder / "chain.yaml")  # another prompt makes another run
+    assert asked(folder)[2:] == ["say 2", "say hello again"]
+    chain["steps"][1]["library"] = "sey"
+    with pytest.raises(DataError, match=r"no prompt named 'sey'. Did you mean say"):
+        run(write(folder, chain, plan))
 
 
 @pytest.mark.parametrize("name", ["../secret.md", "/etc/hostname", "link.md"])

@@ -28,13 +28,15 @@ from typing import Any, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from whetstone.errors import DataError, WhetstoneError
+from whetstone.errors import DataError, UsageError, WhetstoneError
 from whetstone.prompting.chain_types import Input, Output
+from whetstone.prompting.library import PromptLibrary
 from whetstone.prompting.template import read_text_file
 from whetstone.types import Options
 
 OutputKind = Literal["text", "number", "label", "schema"]
 
+_LIBRARY = "library:"  # in front of the name of a template that is no file of the chain's
 MOST_ITEMS, MOST_ROUNDS, MOST_SAMPLES, MOST_STEPS = 10_000, 100, 100, 200
 
 
@@ -99,6 +101,7 @@ class Step(_Part):
     name: str
     prompt: str | None = Field(None, description="the user's message, as Jinja")
     file: str | None = Field(None, description="a template file (see `whetstone.prompting.template`) instead")
+    library: str | None = Field(None, description="a prompt of the library instead, such as reply or reply@2")
     system: str = Field("", description="the system message, as Jinja; of a prompt that stands here")
     values: dict[str, str] = Field({}, alias="with", description="expressions for variables of the prompt")
     value: str | None = Field(None, description="an expression, instead of asking a model")
@@ -119,13 +122,13 @@ class Step(_Part):
 
     @model_validator(mode="after")
     def _parts_go_together(self) -> Self:
-        if [self.prompt, self.file, self.value].count(None) != 2:
-            raise ValueError("a step has one of prompt, file and value")
+        if [self.prompt, self.file, self.library, self.value].count(None) != 3:
+            raise ValueError("a step has one of prompt, file, library and value")
         if self.value is not None:
             for name in ("system", "values", "model", "options", "output", "repeat", "vote"):
                 if name in self.model_fields_set:
                     raise ValueError(f"a step with a value asks no model, so {name} says nothing to it")
-        if self.file is not None and self.system:
+        if self.template is not None and self.system:
             raise ValueError("the system message of a prompt file stands in the file")
         if self.for_each is not None and self.most is None:
             raise ValueError("for_each needs a limit: write most: and how many items at most")
@@ -138,6 +141,11 @@ class Step(_Part):
         if self.vote is not None and self.vote.how == "median" and self.output.kind != "number":
             raise ValueError("a median is of numbers: write output: number, or how: majority")
         return self
+
+    @property
+    def template(self) -> str | None:
+        """The name of its template among a chain's files; None where its prompt stands in the chain, or it has none."""
+        return self.file if self.library is None else f"{_LIBRARY}{self.library}"
 
 
 class ChainHead(_Part):
@@ -173,7 +181,7 @@ class ChainFile:
     Args:
         source: its text.
         origin: what to call it in messages: its path.
-        files: the texts of the files that its steps name, by the name written there.
+        files: the texts of the templates that its steps name, see `Step.template`.
 
     Attributes:
         head: what it says.
@@ -193,7 +201,7 @@ class ChainFile:
 
 
 def read_chain_file(path: Path) -> ChainFile:
-    """The chain of a file. The files that it names must stand in its folder, or below.
+    """The chain of a file. The files that it names must stand in its folder, or below; prompts of the library anywhere.
 
     Raises:
         DataError: it cannot be read, or is no chain.
@@ -204,10 +212,22 @@ def read_chain_file(path: Path) -> ChainFile:
     named = {}
     steps = data.get("steps")
     for step in steps if isinstance(steps, list) else ():
-        file = step.get("file") if isinstance(step, dict) else None
+        if not isinstance(step, dict):
+            continue
+        file, prompt = step.get("file"), step.get("library")
         if isinstance(file, str) and file not in named:
             named[file] = read_text_file(_inside(path.parent, file, origin), f"{origin}: {file}", "prompt")
+        if isinstance(prompt, str):
+            named[f"{_LIBRARY}{prompt}"] = _of_library(prompt, origin)
     return ChainFile(source, origin, named)
+
+
+def _of_library(name: str, origin: str) -> str:
+    """The text of a prompt of the library, as it is now."""
+    try:
+        return PromptLibrary().find(name).template.source
+    except UsageError as error:
+        raise DataError(f"{origin}: {error}") from None
 
 
 def _inside(folder: Path, name: str, origin: str) -> Path:

@@ -48,7 +48,7 @@ class PlannedStep:
         self.until = _expression("until", step.repeat.until if step.repeat else None)
         self.value = _expression("value", step.value)
         self._values = {name: _expression(f"with, {name}", source) for name, source in step.values.items()}
-        self._file = Template(files[step.file], step.file) if step.file is not None else None
+        self._file = None if step.template is None else Template(files[step.template], step.template)
         parts = {"system": step.system, "prompt": step.prompt or ""} if self._file is None else {}
         self._prompt = {part: _template(part, text) for part, text in parts.items()}
         self.schema: ReplySchema[Any] | None = None

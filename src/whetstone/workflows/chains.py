@@ -162,7 +162,9 @@ def _check_unchanged(record: ChainRecord, now: ChainFile, before: list[PlannedSt
     then = {step.name: step for step in record.chain.head.steps}
     for one in before:
         old = then.get(one.name)
-        same_file = old is not None and record.header["files"].get(old.file) == now.files.get(one.step.file or "")
+        same_file = old is not None and record.header["files"].get(old.template) == now.files.get(
+            one.step.template or ""
+        )
         if old != one.step or not same_file:
             raise UsageError(
                 f"step {one.name} is not as it was in {record.id}: replay from there, with --from {one.name}"
