@@ -368,7 +368,7 @@ def test_code_is_taken_out_of_its_fence_and_not_run_unless_asked_to() -> None:
     result = run("code", ScriptedModel(["Sure!\n" + PYTHON.format("a + b")]), {"task": "Add two numbers."})
     assert result.output == "def add(a, b):\n    return a + b"
     assert result.ran is None
-    assert result.notes == ("the code was not run; --run runs it, contained",)
+    assert result.notes == ("the code was not run",)
 
 
 def test_code_that_fails_its_tests_is_repaired_from_the_error() -> None:

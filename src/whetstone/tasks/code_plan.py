@@ -68,7 +68,7 @@ def code_plan(task: Task) -> Plan[Outcome]:
     if answer.cut_off:
         notes.append("the answer was cut off at the limit of tokens; max_tokens raises it")
     if not task.settings.run:
-        notes.append("the code was not run; --run runs it, contained")
+        notes.append("the code was not run")
     return Outcome(draft.code, answer.text, tuple(notes), draft.ran)
 
 
