@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from fractions import Fraction
@@ -19,7 +19,7 @@ from whetstone.errors import UsageError
 from whetstone.evaluation.techniques.tuned_model import tuned_model
 from whetstone.storage.revisions import history, run_folder
 from whetstone.tuning.config import TuneConfig, read_config
-from whetstone.tuning.rows import TuneData
+from whetstone.tuning.rows import TuneData, TuneRow
 from whetstone.types import assistant, user
 from whetstone.workflows.compare import compare
 from whetstone.workflows.learning_curve import learning_curve
@@ -102,7 +102,7 @@ def test_a_problem_is_tuned_on_measured_and_compared(base: Path, shop: Path) -> 
     assert validations[0]["metric_name"] == "mean absolute error"
     assert report.actual is not None
     assert report.actual.steps == 8
-    assert improved(history(report.outcome.folder)) in (True, False)
+    assert all(len(event["answers"]) == 30 for event in history(report.outcome.folder) if event["kind"] == "validation")
     assert f"shop@best is step {report.outcome.best.step} of 8" in report.remarks[0]
     assert "the base has" in report.remarks[0]
     json.dumps(report.to_json(), allow_nan=False)
@@ -171,6 +171,7 @@ def test_conversations_are_checked_and_judged_by_their_answers(base: Path, tmp_p
     report = run_tuning(settings, prepared=prepared)
     assert report.outcome.best.metric_name == "share of wrong answers"
     assert 0 <= (report.outcome.best.metric or 0) <= 1
+    assert "label format" in {finding.name for finding in report.findings}  # two steps teach no words
 
 
 def test_which_metric_suits_the_rows(base: Path, shop: Path) -> None:
@@ -207,6 +208,39 @@ def test_better_means_beyond_the_bases_interval(validations: list[tuple[int, flo
         for step, value in validations
     ]
     assert improved(events) is better
+
+
+def test_small_gains_on_the_same_items_are_found_in_pairs(base: Path, shop: Path) -> None:
+    settings = config(base, shop, eval_steps=2000)
+    metric = task_metric(settings, prepare(settings).data)
+    assert isinstance(metric, NumberMetric)
+    true = [float(case.expected) for case in metric.items]
+    before = [one + (-1) ** n * (20.0 + 7 * n) for n, one in enumerate(true)]
+    nearer = [one + (-1) ** n * (19.0 + 7 * n) for n, one in enumerate(true)]
+
+    def events(now: Sequence[float | None]) -> list[dict[str, Any]]:
+        ends = {"low": 100.0, "high": 140.0}
+        told = [(0, 121.5, before), (4, 120.5, now)]
+        return [
+            {"kind": "validation", "step": step, "loss": 1.0, "metric": error, "answers": answers, **ends}
+            for step, error, answers in told
+        ]
+
+    assert improved(events(nearer)) is False  # within the interval of the base's
+    assert improved(events(nearer), metric) is True
+    assert improved(events(before), metric) is False
+    further = [one + (-1) ** n * (21.0 + 7 * n) for n, one in enumerate(true)]
+    assert improved(events(further), metric) is False
+    assert improved(events([nearer[0], None, *nearer[2:]]), metric) is True
+
+
+def test_short_answers_are_compared_in_pairs_too() -> None:
+    learned = [False, True]
+    metric = SameAnswer("scripted:none", [TuneRow([1, 2], learned, None) for _ in range(30)])
+    before = [1.0] * 12 + [0.0] * 18
+    assert metric.surely_better([0.0] * 12 + before[12:], before) is True
+    assert metric.surely_better([0.0, *before[1:]], before) is False
+    assert metric.surely_better([1.0] * 30, before) is False
 
 
 def test_a_learning_curve_tunes_on_parts_within_parts(base: Path, shop: Path) -> None:

@@ -117,8 +117,8 @@ class Evidence:
         journal: the run's lines.
         facts: of the training rows.
         epochs: passes over the rows.
-        completions: training answers as text, without control tokens.
-        replies: what the tuned model answered at test time, as text.
+        completions: answers as training has them, as text, without control tokens.
+        replies: what the tuned model answered, as text.
         train_prompts, test_prompts: prompts as the model saw them, up to where it answers.
         train_targets, test_targets: the numbers asked for.
     """

@@ -34,8 +34,11 @@ class Metric(Protocol):
     def name(self) -> str:
         """What it is, in a report's words."""
 
-    def __call__(self, model: Any) -> Mapping[str, float]:
-        """`metric`, and the ends `low` and `high` of its 95 % interval; no `metric` where it cannot be told."""
+    def __call__(self, model: Any) -> Mapping[str, Any]:
+        """`metric`, and the ends `low` and `high` of its 95 % interval; no `metric` where it cannot be told.
+
+        Where there are `answers`, a number for each item, the journal keeps them.
+        """
 
 
 @dataclass(frozen=True)

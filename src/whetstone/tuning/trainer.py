@@ -179,6 +179,7 @@ class TuningTrainer(Trainer):  # type: ignore[misc]
             metric_name=job.metric.name if job.metric is not None and worth.metric is not None else None,
             low=None if low != low else low,
             high=None if high != high else high,
+            answers=found.get("answers"),
             seconds=seconds,
         )
         if job.ended is None and job.is_good_enough():

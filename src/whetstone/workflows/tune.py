@@ -17,7 +17,7 @@ from whetstone.tuning.findings import Evidence, Finding, diagnose, row_facts
 from whetstone.tuning.rows import PackedRows, TuneData
 from whetstone.tuning.tradeoff import Tradeoff, tradeoff
 from whetstone.workflows.parity import check_parity
-from whetstone.workflows.tune_metric import task_metric
+from whetstone.workflows.tune_metric import TaskMetric, task_metric
 
 if TYPE_CHECKING:
     from whetstone.tokens.tokenizer import Tokenizer
@@ -158,10 +158,12 @@ def run_tuning(
     prepared = prepared or prepare(config, progress=progress)
     data = prepared.data
     beginning = _Beginning(prepared, watcher)
-    outcome = tune(config, data, metric=task_metric(config, data), watch=beginning, resume=resume, overwrite=overwrite)
+    metric = task_metric(config, data)
+    outcome = tune(config, data, metric=metric, watch=beginning, resume=resume, overwrite=overwrite)
     events = history(outcome.folder)
     found = tradeoff(events)
-    findings = () if improved(events) else tuple(_findings(prepared, events))
+    better = improved(events, metric)
+    findings = () if better else tuple(_findings(prepared, events, metric))
     return TuneReport(
         prepared,
         outcome,
@@ -169,20 +171,22 @@ def run_tuning(
         found,
         findings,
         (
-            *_remarks(outcome, events, findings),
+            *_remarks(outcome, events, findings, better),
             *(f"{finding.sentence} {finding.advice}" for finding in findings),
             *(found.sentences() if found.points else ()),
         ),
     )
 
 
-def improved(events: Sequence[Event]) -> bool | None:
-    """Whether the best revision's error lies below the base's, and beyond the interval of that.
+def improved(events: Sequence[Event], metric: TaskMetric | None = None) -> bool | None:
+    """Whether the best revision is better than the base beyond doubt: on the same items, compared in pairs.
 
-    Where the task has no error of its own, the loss is compared.
+    Where the answers to each item are not known, its error has to lie below the interval of the base's; where the task
+    has no error of its own, its loss below the base's.
 
     Args:
         events: a run's journal.
+        metric: the run's own.
 
     Returns:
         None where the base was not measured, or nothing since.
@@ -192,10 +196,14 @@ def improved(events: Sequence[Event]) -> bool | None:
     if base is None:
         return None
     key = "metric" if base.get("metric") is not None else "loss"
-    values = [event[key] for event in others if event.get(key) is not None]
-    if not values or base.get(key) is None:
+    best = min((event for event in others if event.get(key) is not None), key=lambda event: event[key], default=None)
+    if best is None or base.get(key) is None:
         return None
-    return bool(min(values) < (base.get("low", base[key]) if key == "metric" else base[key]))
+    if metric is not None and "answers" in base and "answers" in best:
+        surely = metric.surely_better(best["answers"], base["answers"])
+        if surely is not None:
+            return surely
+    return bool(best[key] < (base.get("low", base[key]) if key == "metric" else base[key]))
 
 
 class _Beginning:
@@ -280,26 +288,31 @@ def _settled(prepared: Prepared, outcome: TuneOutcome) -> Actual | None:
     return settle(outcome.folder, prepared.plan) if process_number() == 0 else None
 
 
-def _findings(prepared: Prepared, events: Sequence[Event]) -> list[Finding]:
+def _findings(prepared: Prepared, events: Sequence[Event], metric: TaskMetric | None) -> list[Finding]:
     """What is likely to blame for a run that made nothing better."""
     config, data = prepared.config, prepared.data
     _, tokenizer = _base(config)
     problem = data.problem
     number = problem is not None and problem.kind == "number"
     # The end of an answer, and what templates write behind it.
+    written = () if metric is None else metric.written
     ends = frozenset(token.id for token in tokenizer.added if token.special) | frozenset(tokenizer.encode("\n").ids)
     return diagnose(
         Evidence(
             journal=events,
             facts=row_facts(data.train[:_LOOKED_AT], ends),
             epochs=config.num_train_epochs,
+            completions=[expected for _, expected in written],
+            replies=[reply for reply, _ in written],
             train_targets=[float(case.expected) for case in problem.train] if number and problem else (),
             test_targets=[float(case.expected) for case in problem.test] if number and problem else (),
         )
     )
 
 
-def _remarks(outcome: TuneOutcome, events: Sequence[Event], findings: Sequence[Finding]) -> Iterator[str]:
+def _remarks(
+    outcome: TuneOutcome, events: Sequence[Event], findings: Sequence[Finding], better: bool | None
+) -> Iterator[str]:
     """What the run came to, a sentence each."""
     if not outcome.revisions:
         yield f"{outcome.run} has no revision yet."
@@ -316,7 +329,7 @@ def _remarks(outcome: TuneOutcome, events: Sequence[Event], findings: Sequence[F
         yield f"{said}."
     if outcome.ended == "early":
         yield "It ended early, because validations got no better."
-    if improved(events) is False:
+    if better is False:
         what = ". What may be to blame:" if findings else "; more steps, or more rows, may."
         yield f"Tuning did not make the model better beyond doubt{what}"
 

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import math
 import random
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from whetstone.evaluation.comparison import MIN_ITEMS, compare
 from whetstone.evaluation.intervals import wilson
 from whetstone.evaluation.metrics import METRICS, score
 from whetstone.models.hf_live import LiveModel
@@ -47,7 +49,37 @@ def task_metric(config: TuneConfig, data: TuneData) -> NumberMetric | SameAnswer
     return None
 
 
-class NumberMetric:
+class TaskMetric(ABC):
+    """The task's own error on some items, and what was answered to each, so that revisions can be compared in pairs.
+
+    Attributes:
+        name: of the error.
+        written: the answers as last written, beside the expected ones; () where no text is written.
+    """
+
+    name: str
+    written: Sequence[tuple[str, str]] = ()
+
+    @abstractmethod
+    def __call__(self, model: Any) -> Mapping[str, Any]:
+        """`metric` with the ends `low` and `high` of its 95 % interval, on the model as it is now; and `answers`."""
+
+    @abstractmethod
+    def judged(self, answers: Sequence[float | None]) -> tuple[Problem, Sequence[Prediction]]:
+        """The items as a problem, and these answers to them."""
+
+    def surely_better(self, now: Sequence[float | None], before: Sequence[float | None]) -> bool | None:
+        """Whether answers are better beyond doubt, by the paired bootstrap at 5 %; None of too few items."""
+        problem, first = self.judged(now)
+        _, second = self.judged(before)
+        (pair,) = compare(problem, {"now": first, "before": second}, resamples=_RESAMPLES)
+        if pair.n < MIN_ITEMS or pair.difference is None:
+            return None
+        better = (pair.difference > 0) is METRICS[pair.metric].higher_is_better
+        return pair.distinguishable and better
+
+
+class NumberMetric(TaskMetric):
     """The error of what is read off the model's distributions, as `price` reads it.
 
     Args:
@@ -68,8 +100,7 @@ class NumberMetric:
         self._live: LiveModel | None = None
         self._trie: NumberTrie
 
-    def __call__(self, model: Any) -> Mapping[str, float]:
-        """`metric` with the ends `low` and `high` of its 95 % interval, on the model as it is now."""
+    def __call__(self, model: Any) -> Mapping[str, Any]:
         if self._live is None:
             self._live = LiveModel(self._base, model)
             self._trie = number_trie(self._live, self._grid, self._form.label)
@@ -77,18 +108,8 @@ class NumberMetric:
         prompts = [row.ids if row.number_at is None else row.ids[: row.number_at] for row in self._rows]
         with at_rest(model):
             found = dict(read_numbers(self._live, prompts, self._trie))
-        judged = Problem(
-            self._problem.name, "number", self._problem.target, self._problem.metric, (), (), self.items, ""
-        )
-        answers = [
-            Prediction(
-                case.id,
-                "",
-                Reading("value", found[n].estimate(kind)) if found[n].inside > 0 else Reading("unparsable"),
-            )
-            for n, case in enumerate(self.items)
-        ]
-        known = score(judged, answers, resamples=_RESAMPLES).metrics[self._metric.name]
+        answers = [found[n].estimate(kind) if found[n].inside > 0 else None for n in range(len(self.items))]
+        known = score(*self.judged(answers), resamples=_RESAMPLES).metrics[self._metric.name]
         ends = {"metric": known.value, "low": known.low, "high": known.high}
         if self._metric.higher_is_better:
             ends = {
@@ -96,10 +117,19 @@ class NumberMetric:
                 "low": None if known.high is None else 1 - known.high,
                 "high": None if known.low is None else 1 - known.low,
             }
-        return {name: float(value) for name, value in ends.items() if value is not None}
+        return {"answers": answers, **{name: float(value) for name, value in ends.items() if value is not None}}
+
+    def judged(self, answers: Sequence[float | None]) -> tuple[Problem, Sequence[Prediction]]:
+        """The items as a problem, and these answers to them."""
+        asked = self._problem
+        problem = Problem(asked.name, "number", asked.target, asked.metric, (), (), self.items, "")
+        return problem, [
+            Prediction(case.id, "", Reading("unparsable") if answer is None else Reading("value", answer))
+            for case, answer in zip(self.items, answers, strict=True)
+        ]
 
 
-class SameAnswer:
+class SameAnswer(TaskMetric):
     """The share of answers that are not the expected one, up to case and blanks, written greedily.
 
     Args:
@@ -113,18 +143,29 @@ class SameAnswer:
         self._base, self._rows = base, rows
         self._live: LiveModel | None = None
 
-    def __call__(self, model: Any) -> Mapping[str, float]:
-        """`metric` with the ends `low` and `high` of its 95 % interval, on the model as it is now."""
+    def __call__(self, model: Any) -> Mapping[str, Any]:
         if self._live is None:
             self._live = LiveModel(self._base, model)
-        live, wrong = self._live, 0
+        live = self._live
+        written = [("", "")] * len(self._rows)
         parts = [_prompt_and_answer(row) for row in self._rows]
         with at_rest(model):
             most = max(len(answer) for _, answer in parts) + 1
             for index, text in live.continue_many([prompt for prompt, _ in parts], most):
-                wrong += _plain(text) != _plain(_written(live, parts[index][1]))
-        low, high = wilson(wrong, len(self._rows))
-        return {"metric": wrong / len(self._rows), "low": low, "high": high}
+                written[index] = text, _written(live, parts[index][1])
+        self.written = written
+        wrong = [float(_plain(text) != _plain(expected)) for text, expected in written]
+        low, high = wilson(sum(wrong), len(wrong))
+        return {"metric": sum(wrong) / len(wrong), "low": low, "high": high, "answers": wrong}
+
+    def judged(self, answers: Sequence[float | None]) -> tuple[Problem, Sequence[Prediction]]:
+        """The items as a problem, and these answers to them: 1 for each that is wrong."""
+        cases = [Case(str(n), "", "right") for n in range(len(self._rows))]
+        problem = Problem("same answer", "label", "answer", "accuracy", (), (), cases, "")
+        return problem, [
+            Prediction(case.id, "", Reading("value", "wrong" if wrong else "right"))
+            for case, wrong in zip(cases, answers, strict=True)
+        ]
 
 
 def _count(config: TuneConfig, data: TuneData) -> int:
