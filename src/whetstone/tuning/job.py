@@ -25,6 +25,10 @@ _VALIDATION_SHARE = 0.1
 _FEWEST_VALIDATED = 64
 
 _CHEAP_PROBE = 5.0  # seconds
+MOST_ITEMS, FEWEST_ITEMS = 200, 50
+# Of the rows that are trained on between two validations. An item costs about as much as a training row: nothing is
+# computed backwards, and a hundred beginnings of numbers are read besides the prompt.
+_ASKED_SHARE = 0.2
 
 
 class Metric(Protocol):
@@ -163,3 +167,13 @@ def validation_rows(rows: Sequence[TuneRow], eval_every: int, batch_size: int, s
 def steps_between_validations(config: TuneConfig, total_steps: int) -> int:
     """About ten in a run, where the configuration does not say."""
     return max(1, round(total_steps / 10)) if config.eval_steps == "auto" else config.eval_steps
+
+
+def items_asked(steps: int, batch_size: int) -> int:
+    """How many items the task's own error is measured on at each validation: as many as the run can afford.
+
+    Args:
+        steps: between two validations.
+        batch_size: rows of a step.
+    """
+    return min(MOST_ITEMS, max(FEWEST_ITEMS, round(_ASKED_SHARE * steps * batch_size)))

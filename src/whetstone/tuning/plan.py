@@ -33,8 +33,7 @@ if TYPE_CHECKING:
 
 PLAN = "plan.json"
 _PROBE_TOKENS = 6_000  # that a probe reads and writes, about; of what is read, a fourth is told, as in the metric
-# Items whose numbers are read at a validation, and the tokens behind each prompt whose probabilities that takes.
-_METRIC_ITEMS, _METRIC_NODES = 200, 110
+_METRIC_NODES = 110  # tokens behind each prompt whose probabilities the task's own error takes
 # What a step and a validation take besides their products of matrices, for guesses: measured speeds have it in them.
 _STEP_SECONDS, _EVALUATION_SECONDS = 0.05, 1.0
 _SAMPLED_STEPS = 200
@@ -128,7 +127,7 @@ def make_plan(config: TuneConfig, data: TuneData, base: Base) -> Plan:
     Raises:
         UsageError: no layer of the base has the name that `target_modules` asks for, or the device is not there.
     """
-    from whetstone.tuning.job import steps_between_validations, validation_rows
+    from whetstone.tuning.job import items_asked, steps_between_validations, validation_rows
     from whetstone.tuning.load import activation_bytes, free_memory, training_dtype, wants_checkpointing
 
     rows = data.train if isinstance(data.train, PackedRows) else PackedRows.of(data.train)
@@ -154,7 +153,9 @@ def make_plan(config: TuneConfig, data: TuneData, base: Base) -> Plan:
         read, told = validated * float(lengths.sum()), validated * learned
         probed = float(_PROBE_TOKENS) if config.probe else 0.0
         if data.form is not None and config.validation_metric == "auto":
-            probed += min(len(data.validation), _METRIC_ITEMS) * (float(lengths.mean()) + _METRIC_NODES)
+            probed += min(len(data.validation), items_asked(every, config.batch_size)) * (
+                float(lengths.mean()) + _METRIC_NODES
+            )
         beside = reading_work(shapes, (read + probed) * share, told + probed / 4) / speed.operations
     if not speed.run:
         beside += _EVALUATION_SECONDS

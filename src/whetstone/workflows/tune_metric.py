@@ -25,10 +25,6 @@ from whetstone.tuning.probe_reading import at_rest
 from whetstone.tuning.rows import TuneData, TuneRow
 from whetstone.types import Case, Prediction, Problem, Reading
 
-MOST_ITEMS, FEWEST_ITEMS = 200, 50
-# Of the rows that are trained on between two validations. An item costs about as much as a training row: nothing is
-# computed backwards, and a hundred beginnings of numbers are read besides the prompt.
-_SHARE = 0.2
 _FEWEST = 5
 _SHORT = 32  # tokens: no longer answer is likely to be the same to the letter
 _RESAMPLES = 1_999  # a quarter of a second instead of one; the ends differ by a hundredth of the width
@@ -170,11 +166,10 @@ class SameAnswer(TaskMetric):
 
 def _count(config: TuneConfig, data: TuneData) -> int:
     """How many items are asked about at each validation: as many as a run of this length can afford."""
-    from whetstone.tuning.job import steps_between_validations
+    from whetstone.tuning.job import items_asked, steps_between_validations
 
     steps = config.max_steps or math.ceil(config.num_train_epochs * math.ceil(len(data.train) / config.batch_size))
-    between = steps_between_validations(config, steps) * config.batch_size
-    return min(MOST_ITEMS, max(FEWEST_ITEMS, round(_SHARE * between)))
+    return items_asked(steps_between_validations(config, steps), config.batch_size)
 
 
 def _drawn(rows: Sequence[TuneRow], count: int, seed: int) -> list[TuneRow]:
