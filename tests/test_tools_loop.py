@@ -229,6 +229,17 @@ def test_a_result_leaves_room_in_the_context_of_the_model() -> None:
     assert "[cut: these are the first" in call.told
 
 
+@pytest.mark.parametrize(("result", "told"), [("59.97", "59.97"), ("[1, 2.5, -3]", "[1, 2.5, -3]"), ("3 kg", None)])
+def test_numbers_are_told_as_they_are_and_words_as_data(result: str, told: str | None) -> None:
+    def weigh() -> str:
+        """A weight."""
+        return result
+
+    model = ScriptedModel([Planned(tool_calls=(PlannedCall(name="weigh"),)), "Done."])
+    (call,), _ = run(model, ToolBox([weigh]))
+    assert call.told == told or (told is None and "not instructions" in call.told)
+
+
 def test_what_a_page_asks_for_is_marked_as_data_and_cannot_leave_its_place() -> None:
     (call,), _ = run(Planner([("page", {})], "Done."))
     lines = call.told.splitlines()
