@@ -134,8 +134,19 @@ def test_the_metric_in_training_is_that_of_the_comparison(cut: bool, base: Path,
     problem = prepared.data.problem
     assert problem is not None
     on_validation = replace(problem, test=problem.validation, validation=(), fingerprint="validation")
-    found = compare(on_validation, [f"tuned:shop@{last.step}"])
-    assert found.results[0].scores.metrics["mae"].value == pytest.approx(last.metric, rel=2e-3)
+    found = compare(on_validation, [f"tuned:shop@{last.step}", f"tuned:shop@{last.step}:whole"])
+    as_trained, whole = found.results
+    assert as_trained.scores.metrics["mae"].value == pytest.approx(last.metric, rel=2e-3)
+    assert any("were cut" in note for note in as_trained.notes) is cut
+    assert not any("were cut" in note for note in whole.notes)
+    assert (as_trained.scores.metrics["mae"].value == whole.scores.metrics["mae"].value) is not cut
+
+
+def test_whole_texts_are_a_choice_for_tuned_models_only(base: Path, shop: Path) -> None:
+    problem = prepare(config(base, shop)).data.problem
+    assert problem is not None
+    with pytest.raises(UsageError, match="whole is for tuned models"):
+        compare(problem, ["price:mean:whole"], models=[f"hf:{base}"])
 
 
 def test_a_stopped_run_goes_on(base: Path, shop: Path) -> None:

@@ -26,7 +26,7 @@ from whetstone.prompting.few_shot import ExampleChooser
 from whetstone.prompting.price import Form, PricePrompt
 from whetstone.types import Case, Message, NumberSummary, Prediction, Problem, Reading, Usage
 
-AUTO = "auto"
+AUTO, WHOLE = "auto", "whole"
 _ANSWER_TOKENS = 16  # room behind the prompt: the longest candidate, or a short reply
 _FORMS: tuple[Form, ...] = get_args(Form)
 
@@ -42,15 +42,19 @@ class _Prompt:
 
 @dataclass(frozen=True)
 class _Spec:
-    """`[DECODER][:METHOD[:K]][:chat]`, read."""
+    """`[DECODER][:METHOD[:K]][:chat][:whole]`, read."""
 
     decoder: str
     examples: str
     form: Form
+    whole: bool
 
     @classmethod
     def parse(cls, technique: str, arguments: str, decoders: Sequence[str]) -> _Spec:
         parts = arguments.split(":") if arguments else []
+        whole = bool(parts) and parts[-1] == WHOLE
+        if whole:
+            parts.pop()
         form = _FORMS[1] if parts and parts[-1] == _FORMS[1] else _FORMS[0]
         if form == _FORMS[1]:
             parts.pop()
@@ -60,19 +64,20 @@ class _Spec:
                 f"{technique} takes {', '.join(decoders)} or {AUTO}, then examples and chat "
                 f"({technique}:median:nearest:3:chat), not {arguments!r}"
             )
-        return cls(decoder, ":".join(parts), form)
+        return cls(decoder, ":".join(parts), form, whole)
 
 
 class Priced(ModelTechnique):
-    """`price[:DECODER][:METHOD:K][:chat]`: the model's number in the course's prompt, read in one of several ways.
+    """`price[:DECODER][:METHOD:K][:chat][:whole]`: the model's number in the course's prompt, read in some way.
 
     The decoders are those of `whetstone.numeric.decoding`; `auto` is the estimate that the problem's metric rewards.
     METHOD and K show examples from the training split, as few-shot does. With `chat` the prompt is a conversation whose
     reply has begun with the label. What does not fit the model's context is cut from the text's end.
 
     Distributions are kept on disk by prompt: several decoders read the same ones, and a killed run loses no more than
-    32 items. A tuned model is asked in the form in which it was tuned. An endpoint is asked in a chat for the number
-    alone, and gives bounds of a distribution.
+    32 items. A tuned model is asked in the form in which it was tuned, about as much of each text as it was shown of
+    one then; with `whole`, about all of it. An endpoint is asked in a chat for the number alone, and gives bounds of a
+    distribution.
 
     Options of the context: `grid` (the candidates), `question`.
     """
@@ -85,10 +90,12 @@ class Priced(ModelTechnique):
         self._shown = Examples(self.technique, spec.examples, context.seed) if spec.examples else None
         shown = [self._shown.name] if self._shown is not None else []
         chat = [spec.form] if spec.form == "chat" else []
-        self.name = ":".join([self.technique, spec.decoder, *shown, *chat])
+        self.name = ":".join([self.technique, spec.decoder, *shown, *chat, *([WHOLE] if spec.whole else [])])
         self.needs_training = self._shown is not None
-        self._asked, self._form = spec.decoder, spec.form
+        self._asked, self._form, self._whole = spec.decoder, spec.form, spec.whole
         self._context = context
+        if spec.whole and self._tuned is None:
+            raise UsageError(f"{self.technique}: whole is for tuned models; others are asked about whole texts anyway")
         self._question = str(context.options.get("question") or "")
         self._grid_option = str(context.options.get("grid") or "")
         self._decoder: Decoder
@@ -127,7 +134,7 @@ class Priced(ModelTechnique):
         if self._endpoint is not None:
             said.append(self._endpoint.remark)
         if cut:
-            as_trained = self._tuned is not None and self._tuned.longest is not None
+            as_trained = self._tuned is not None and self._tuned.longest is not None and not self._whole
             why = "longer than those that the model was tuned on" if as_trained else "too long for the model"
             said.append(f"{cut:,} texts were {why}, and were cut at their end")
         if dropped:
@@ -279,6 +286,6 @@ class Priced(ModelTechnique):
     def _as_trained(self, text: str) -> str:
         """As much of a text as a tuned model was shown of one: it has never looked further back for a number."""
         longest = self._tuned.longest if self._tuned is not None else None
-        if longest is None:
+        if longest is None or self._whole:
             return text
         return text[: len(text) - self._prompt.ids(self._model, text, longest).cut]
