@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -27,6 +28,7 @@ def follow(
     terminal: bool = False,
     verbose: bool = True,
     already: int = 0,
+    earlier: Sequence[Prediction] = (),
     width: int = 80,
 ) -> str:
     """What the view writes while these answers come."""
@@ -36,6 +38,7 @@ def follow(
     )
     view = tester.TesterView(problem, console, verbose=verbose)
     cases = {case.id: case for case in problem.test}
+    view.opened("run", earlier)
     view.start("ask", len(predictions) + already, already)
     for prediction in predictions:
         view.item(cases[prediction.case_id], prediction)
@@ -120,6 +123,17 @@ def test_a_resumed_run_says_what_was_answered_before() -> None:
     predictions = fake.answers(problem, fake.off_by(0.1))
     assert follow(problem, predictions[15:], already=15).startswith("ask: 20 items, 15 answered before\n")
     assert follow(problem, [], already=20) == "ask: 20 items, 20 answered before\n"
+
+
+def test_the_mean_of_a_resumed_run_is_over_all_its_answers() -> None:
+    problem = fake.number_problem(20)
+    predictions = fake.answers(problem, fake.off_by(0.5))
+
+    def mean(written: str) -> str:
+        return written.splitlines()[-1].split(" · ")[0]
+
+    resumed = follow(problem, predictions[15:], already=15, earlier=predictions[:15])
+    assert mean(resumed) == mean(follow(problem, predictions))
 
 
 def test_labels_and_texts_have_lines_of_their_own() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from collections.abc import Sequence
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console, Group, RenderableType
@@ -52,6 +53,7 @@ class TesterView:
         self._plain = not console.is_terminal if plain is None else plain
         self._judge = judge_of(problem)
         self._number_of: dict[str, int] = {}
+        self._earlier: Sequence[Prediction] = ()
         self._tally: Tally | None = None
         self._waiting: deque[_Answer] = deque()
         self._live: Live | None = None
@@ -80,6 +82,13 @@ class TesterView:
             self._building.stop()
             self._building = None
 
+    def planned(self, labels: Sequence[str]) -> None:
+        """These techniques will answer."""
+
+    def opened(self, run: str, answers: Sequence[Prediction]) -> None:
+        """The technique that starts next has given these answers before; they count in its mean."""
+        self._earlier = answers
+
     def start(self, label: str, total: int, already: int) -> None:
         """A technique begins; `already` of its `total` cases have answers from an earlier run."""
         self._end_building()
@@ -87,6 +96,10 @@ class TesterView:
             self._number_of = {case.id: number for number, case in enumerate(self._problem.test, start=1)}
         self._say(f"{label}: {total:,} items" + (f", {already:,} answered before" if already else ""), "bold")
         self._tally = Tally(self._problem, label, total, already)
+        if already < total:
+            cases = {case.id: case for case in self._problem.test}
+            for answer in self._earlier:
+                self._tally.add_earlier(*self._judge(cases[answer.case_id], answer))
         self._last_line = time.monotonic()
         if already >= total:
             return
