@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -152,51 +151,27 @@ def write_splits(work: WorkFolder, plan: Plan, assembled: Assembled, out: Path) 
     """Write `data/` and `messages/` below `out`, a Parquet file for each 50,000 rows of a split."""
     for name in ("data", "messages"):
         (out / name).mkdir(parents=True, exist_ok=True)
-    with ThreadPoolExecutor(1) as writer:
-        writing: Future[None] | None = None
-        for shard in _shards(work, plan, assembled):  # the next one is put together while this one is written
-            if writing is not None:
-                writing.result()
-            writing = writer.submit(_write_shard, shard, out)
-        if writing is not None:
-            writing.result()
-
-
-@dataclass(frozen=True)
-class _Shard:
-    """Rows of one file of a split.
-
-    Attributes:
-        split: its name.
-        number: of the file, from 0.
-        of: how many files the split has.
-        rows: with every column of the data set.
-    """
-
-    split: str
-    number: int
-    of: int
-    rows: pl.DataFrame
-
-
-def _shards(work: WorkFolder, plan: Plan, assembled: Assembled) -> Iterator[_Shard]:
     counts = dict(assembled.rows.group_by(_SPLIT).len().iter_rows())
     waiting: dict[str, list[pl.DataFrame]] = {name: [] for name in SPLITS}
     written = dict.fromkeys(SPLITS, 0)
 
-    def full(name: str, least: int) -> Iterator[_Shard]:
+    def flush(name: str, least: int) -> None:
         while sum(frame.height for frame in waiting[name]) >= least:
             frame = pl.concat(waiting[name])
-            waiting[name] = [frame.slice(SHARD_ROWS)] if frame.height > SHARD_ROWS else []
-            yield _Shard(name, written[name], -(-counts.get(name, 0) // SHARD_ROWS), frame.head(SHARD_ROWS))
+            shard, waiting[name] = frame.head(SHARD_ROWS), [frame.slice(SHARD_ROWS)]
+            _write_shard(shard, out, name, written[name], -(-counts.get(name, 0) // SHARD_ROWS))
             written[name] += 1
+            if frame.height <= SHARD_ROWS:
+                waiting[name] = []
+                return
 
     for frame in _finished_rows(work, plan, assembled):
         for (name,), part in frame.group_by(_SPLIT, maintain_order=True):
             waiting[str(name)].append(part.drop(_SPLIT))
-            yield from full(str(name), SHARD_ROWS)
+            flush(str(name), SHARD_ROWS)
     for name in SPLITS:
-        yield from full(name, 1)
+        if waiting[name]:
+            flush(name, 1)
 
 
 def _finished_rows(work: WorkFolder, plan: Plan, assembled: Assembled) -> Iterator[pl.DataFrame]:
@@ -231,10 +206,10 @@ def _finished_rows(work: WorkFolder, plan: Plan, assembled: Assembled) -> Iterat
         )
 
 
-def _write_shard(shard: _Shard, out: Path) -> None:
-    name = f"{shard.split}-{shard.number:05d}-of-{shard.of:05d}.parquet"
-    _write(shard.rows, out / "data" / name)
-    talks = shard.rows.select(ID, messages(pl.col(TEXT), pl.col(PRICE)).alias("messages"), SAMPLE_WEIGHT)
+def _write_shard(frame: pl.DataFrame, out: Path, split: str, number: int, of: int) -> None:
+    name = f"{split}-{number:05d}-of-{of:05d}.parquet"
+    _write(frame, out / "data" / name)
+    talks = frame.select(ID, messages(pl.col(TEXT), pl.col(PRICE)).alias("messages"), SAMPLE_WEIGHT)
     _write(talks, out / "messages" / name)
 
 
@@ -242,8 +217,8 @@ def _write(frame: pl.DataFrame, path: Path) -> None:
     frame.write_parquet(path, compression="zstd", compression_level=1, row_group_size=10_000)
 
 
-def write_rejects(work: WorkFolder, plan: Plan, assembled: Assembled, out: Path) -> None:
-    """Write every refused row with its one reason, in the order of the source, to `rejects.parquet` below `out`."""
+def write_rejects(work: WorkFolder, plan: Plan, assembled: Assembled, path: Path) -> int:
+    """Write every refused row with its one reason, in the order of the source; how many there are."""
     chunks = sorted(work.finished)
     names = [Path(each).name for each in plan.files]
     parts: list[pl.LazyFrame] = []
@@ -270,10 +245,10 @@ def write_rejects(work: WorkFolder, plan: Plan, assembled: Assembled, out: Path)
         parts.append(refused.sort(ROW).select(pl.lit(names[file]).alias("source"), pl.all()))
         done += kept
     rejects = pl.concat(parts).rename({ROW: "row", LINE: "line"})
-    path = out / REJECTS
     part = path.with_suffix(".part")
     rejects.sink_parquet(part, compression="zstd", compression_level=1, maintain_order=True)
     os.replace(part, path)
+    return int(pl.scan_parquet(path).select(pl.len()).collect().item())
 
 
 def _repeat_reason(original: pl.DataFrame, row: pl.DataFrame, names: list[str], rule: pl.Series) -> pl.Series:

@@ -36,7 +36,6 @@ from whetstone.curation.rules.order import DUPLICATE, NEAR_DUPLICATE, all_rules
 from whetstone.curation.rules.own_price import stating_rows
 from whetstone.curation.rules.step import TEXT, VALUE
 from whetstone.curation.tally import LENGTH_EDGES, PRICE_EDGES, TOKEN_STEPS, Tally, histogram
-from whetstone.curation.threads import in_threads
 from whetstone.curation.work import FOLDER, Plan, WorkFolder
 from whetstone.errors import UsageError
 from whetstone.storage.files import write_atomically
@@ -91,8 +90,8 @@ def curate(
         assembled = assemble(work, plan)
         out = work.path / "out"
         progress("writing", 0, 1)
-        out.mkdir(parents=True, exist_ok=True)
-        in_threads(lambda write: write(work, plan, assembled, out), (write_splits, write_rejects))
+        write_splits(work, plan, assembled, out)
+        write_rejects(work, plan, assembled, out / REJECTS)
         report = _report(source, work, plan, assembled, out, progress)
         write_atomically(out / "README.md", render_card(report))
         write_atomically(out / "report.html", render_html(report))

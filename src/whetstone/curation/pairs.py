@@ -10,7 +10,6 @@ import numpy.typing as npt
 import polars as pl
 
 from whetstone.curation.minhash import BANDS, SLOTS, Signatures, mixed, shingles
-from whetstone.curation.threads import in_threads
 from whetstone.curation.words import Hashes, Positions
 
 # Texts that have this share of terms and pairs of terms in common belong together.
@@ -63,9 +62,8 @@ def candidates(keys: npt.NDArray[np.uint64], slots: npt.NDArray[np.uint8]) -> tu
     Args:
         keys, slots: of the rows; see `whetstone.curation.minhash.Signatures`.
     """
-
-    def sharing(column: int) -> Positions:
-        found = [np.empty(0, np.int64)]
+    found = [np.empty(0, np.int64)]
+    for column in range(keys.shape[1]):
         ordered, order = _sorted(keys[:, column])
         begins = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]]) if len(order) else np.empty(0, np.int64)
         sizes = np.diff(np.r_[begins, len(order)])
@@ -76,17 +74,15 @@ def candidates(keys: npt.NDArray[np.uint64], slots: npt.NDArray[np.uint8]) -> tu
                 chosen = _promising(slots, first, slots, second)
                 first, second = first[chosen], second[chosen]
             found.append(first * len(keys) + second)
-        return np.concatenate(found)
-
-    pairs = np.unique(np.concatenate(in_threads(sharing, range(keys.shape[1]))))
+    pairs = np.unique(np.concatenate(found))
     return pairs // max(len(keys), 1), pairs % max(len(keys), 1)
 
 
 def meetings(train: Signatures, test: Signatures) -> tuple[Positions, Positions]:
     """Pairs of a row of one set and a row of another that share a key and may be alike, each pair once."""
+    found = [np.empty(0, np.int64)]
     size = len(train.keys)
-
-    def sharing(column: int) -> Positions:
+    for column in range(train.keys.shape[1]):
         ordered, order = _sorted(train.keys[:, column])
         wanted = test.keys[:, column] & _upper_bits(size)
         begins = np.searchsorted(ordered, wanted, side="left")
@@ -100,9 +96,8 @@ def meetings(train: Signatures, test: Signatures) -> tuple[Positions, Positions]
         if column < BANDS:
             chosen = _promising(train.slots, others, test.slots, rows)
             rows, others = rows[chosen], others[chosen]
-        return np.asarray(rows * size + others)
-
-    pairs = np.unique(np.concatenate(in_threads(sharing, range(train.keys.shape[1]))))
+        found.append(rows * size + others)
+    pairs = np.unique(np.concatenate(found))
     return pairs % max(size, 1), pairs // max(size, 1)
 
 
@@ -156,12 +151,9 @@ def compare(terms: pl.Series, first: Positions, second: Positions) -> Pairs:
         first, second: row numbers.
     """
     similarity, one_term = np.empty(len(first)), np.empty(len(first), bool)
-
-    def fill(begin: int) -> None:
+    for begin in range(0, len(first), _AT_ONCE):
         part = slice(begin, begin + _AT_ONCE)
         similarity[part], one_term[part] = _compare(terms, first[part], second[part])
-
-    in_threads(fill, range(0, len(first), _AT_ONCE))
     return Pairs(first, second, similarity, one_term)
 
 
