@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from apart_model import EncoderDecoder
 from whetstone import settings
 from whetstone.cli.compare_card import card_source
 from whetstone.errors import DataError, ModelConnectionError, UnknownNameError, UsageError
@@ -218,12 +219,8 @@ def test_programs_are_judged_again_from_the_frozen_cases() -> None:
     assert score(thawed, result.predictions, resamples=99).metrics["pass_rate"].value == 1.0
 
 
-class _EncoderDecoder(ScriptedModel):
-    encoder_decoder = True
-
-
 def test_what_does_not_suit_is_refused_before_a_model_is_asked() -> None:
-    model = _EncoderDecoder(says_white, spec="scripted:t5")
+    model = EncoderDecoder(says_white, spec="scripted:t5")
     with pytest.raises(UsageError, match="cannot do code: the vocabulary of T5"):
         compare_card(load_card("code"), models=["t5"], load=lambda _: model)
     with pytest.raises(UsageError, match="has 6 training cases"):

@@ -13,6 +13,7 @@ import pytest
 
 pytest.importorskip("gradio", reason="needs the extra `serve`")
 
+from apart_model import EncoderDecoder
 from whetstone.chat.answer import Answer
 from whetstone.chat.context import ContextUse, DoesNotFitError
 from whetstone.chat.session import ChatSession
@@ -313,17 +314,11 @@ def test_what_a_longer_second_prompt_leaves_out_is_told_of_its_request(store: Co
     assert begun.remarks().startswith("There is no second answer: ")
 
 
-class T5(ScriptedModel):
-    """An encoder-decoder."""
-
-    encoder_decoder = True
-
-
 @pytest.mark.parametrize("chosen", [{"model": "t5"}, {"model": "plain", "second": "t5"}])
 def test_with_an_encoder_decoder_there_is_no_chat_and_the_page_says_why(
     store: ConversationStore, chosen: dict[str, str]
 ) -> None:
-    model = {"plain": ScriptedModel(["x"]), "t5": T5(["x"])}
+    model = {"plain": ScriptedModel(["x"]), "t5": EncoderDecoder(["x"])}
     pool = ModelPool({name: f"scripted:{name}" for name in model}, load=lambda spec: model[spec.split(":")[1]])
     widgets: Any = Widgets(*(name for name in Widgets.__slots__ if name != "settings"), settings=())
     actions = ChatActions(pool, store, RunningAnswers(), ChatView(pool, store, RunningAnswers(), widgets))

@@ -504,3 +504,6 @@ def test_with_a_token_a_person_logs_in_once_and_then_chats(browser: BrowserConte
         chat = Chat(browser, url)
         expect(chat.ask("hello there")).to_contain_text("hello there")
         chat.close()
+        # Others are let in, so code that a model wrote is not run unless the owner says so.
+        refused = browser.request.post(f"{url}v1/tasks/code", data={"inputs": {"task": "x"}, "run": True})
+        assert (refused.status, "--run-code" in refused.text()) == (403, True)

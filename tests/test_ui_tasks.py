@@ -12,6 +12,7 @@ import pytest
 
 pytest.importorskip("gradio", reason="needs the extra `serve`")
 
+from apart_model import EncoderDecoder
 from running_server import pool_of, until
 from whetstone.models.base import (
     BatchModel,
@@ -35,12 +36,6 @@ EVIL = "<img src=x onerror=window.hacked=1>"
 MIXED = f"마리 퀴리 lived in Paris 😀. ولدت ماري كوري في وارسو. {EVIL}"
 
 Ask = Callable[..., dict[str, Any]]
-
-
-class T5(ScriptedModel):
-    """An encoder-decoder that says what was planned."""
-
-    encoder_decoder = True
 
 
 def asking(**models: ChatModel) -> Ask:
@@ -129,7 +124,7 @@ def test_mentions_are_marked_where_they_stand_and_nothing_of_the_text_runs() -> 
 
 
 def test_an_encoder_decoder_is_explained_and_refused_where_it_does_not_suit() -> None:
-    ask = asking(t5=T5(["Wien ist schön."]))
+    ask = asking(t5=EncoderDecoder(["Wien ist schön."]))
     assert "Wien ist schön." in done(ask, card="rewrite", model="t5", inputs={"text": "Wien ist schon."})["html"]
     found = done(ask, card="code", model="t5", inputs={"task": "add two numbers"})
     assert "cannot do code" in found["error"]

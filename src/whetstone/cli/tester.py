@@ -96,13 +96,12 @@ class TesterView:
             self._number_of = {case.id: number for number, case in enumerate(self._problem.test, start=1)}
         self._say(f"{label}: {total:,} items" + (f", {already:,} answered before" if already else ""), "bold")
         self._tally = Tally(self._problem, label, total, already)
-        if already < total:
-            cases = {case.id: case for case in self._problem.test}
-            for answer in self._earlier:
-                self._tally.add_earlier(*self._judge(cases[answer.case_id], answer))
         self._last_line = time.monotonic()
         if already >= total:
             return
+        cases = {case.id: case for case in self._problem.test}
+        for answer in self._earlier:
+            self._tally.add_earlier(*self._judge(cases[answer.case_id], answer))
         if not self._plain:
             self._live = Live(console=self._console, get_renderable=self._status, auto_refresh=False, transient=True)
             self._live.start()

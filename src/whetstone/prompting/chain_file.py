@@ -217,8 +217,8 @@ def read_chain_file(path: Path) -> ChainFile:
         file, prompt = step.get("file"), step.get("library")
         if isinstance(file, str) and file not in named:
             named[file] = read_text_file(_inside(path.parent, file, origin), f"{origin}: {file}", "prompt")
-        if isinstance(prompt, str):
-            named[f"{_LIBRARY}{prompt}"] = _of_library(prompt, origin)
+        if isinstance(prompt, str) and (name := f"{_LIBRARY}{prompt}") not in named:
+            named[name] = _of_library(prompt, origin)
     return ChainFile(source, origin, named)
 
 

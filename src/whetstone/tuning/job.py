@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -25,7 +26,7 @@ _VALIDATION_SHARE = 0.1
 _FEWEST_VALIDATED = 64
 
 _CHEAP_PROBE = 5.0  # seconds
-MOST_ITEMS, FEWEST_ITEMS = 200, 50
+_MOST_ITEMS, _FEWEST_ITEMS = 200, 50
 # Of the rows that are trained on between two validations. An item costs about as much as a training row: nothing is
 # computed backwards, and a hundred beginnings of numbers are read besides the prompt.
 _ASKED_SHARE = 0.2
@@ -164,6 +165,11 @@ def validation_rows(rows: Sequence[TuneRow], eval_every: int, batch_size: int, s
     return [rows[int(number)] for number in np.sort(chosen)]
 
 
+def steps_in_all(config: TuneConfig, steps_per_epoch: int) -> int:
+    """Steps of a whole run."""
+    return config.max_steps or math.ceil(config.num_train_epochs * steps_per_epoch)
+
+
 def steps_between_validations(config: TuneConfig, total_steps: int) -> int:
     """About ten in a run, where the configuration does not say."""
     return max(1, round(total_steps / 10)) if config.eval_steps == "auto" else config.eval_steps
@@ -176,4 +182,4 @@ def items_asked(steps: int, batch_size: int) -> int:
         steps: between two validations.
         batch_size: rows of a step.
     """
-    return min(MOST_ITEMS, max(FEWEST_ITEMS, round(_ASKED_SHARE * steps * batch_size)))
+    return min(_MOST_ITEMS, max(_FEWEST_ITEMS, round(_ASKED_SHARE * steps * batch_size)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -127,7 +126,7 @@ def make_plan(config: TuneConfig, data: TuneData, base: Base) -> Plan:
     Raises:
         UsageError: no layer of the base has the name that `target_modules` asks for, or the device is not there.
     """
-    from whetstone.tuning.job import items_asked, steps_between_validations, validation_rows
+    from whetstone.tuning.job import items_asked, steps_between_validations, steps_in_all, validation_rows
     from whetstone.tuning.load import activation_bytes, free_memory, training_dtype, wants_checkpointing
 
     rows = data.train if isinstance(data.train, PackedRows) else PackedRows.of(data.train)
@@ -136,7 +135,7 @@ def make_plan(config: TuneConfig, data: TuneData, base: Base) -> Plan:
     dtype = training_dtype(config.dtype, device)
     lengths = rows.lengths + rows.label_lengths
     per_epoch = -(-len(rows) // config.batch_size)
-    steps = config.max_steps or math.ceil(config.num_train_epochs * per_epoch)
+    steps = steps_in_all(config, per_epoch)
     epochs = steps / per_epoch
     every = steps_between_validations(config, steps)
     computed_once = _computed(rows, config)

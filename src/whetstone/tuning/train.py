@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 import time
 from pathlib import Path
@@ -18,7 +17,7 @@ from whetstone.tuning.batches import OVERHEAD_TOKENS, OVERHEAD_TOKENS_GPU, Batch
 from whetstone.tuning.checkpoints import RESUME
 from whetstone.tuning.collator import Collator
 from whetstone.tuning.config import TuneConfig
-from whetstone.tuning.job import Job, Metric, Worth, steps_between_validations, validation_rows
+from whetstone.tuning.job import Job, Metric, Worth, steps_between_validations, steps_in_all, validation_rows
 from whetstone.tuning.load import (
     Base,
     add_adapter,
@@ -120,7 +119,7 @@ def _prepare(
         overhead=OVERHEAD_TOKENS.get(device.type, OVERHEAD_TOKENS_GPU),
         packed=packed,
     )
-    total = config.max_steps or math.ceil(config.num_train_epochs * order.steps_per_epoch)
+    total = steps_in_all(config, order.steps_per_epoch)
     eval_every = steps_between_validations(config, total)
     longest = int(lengths.reshape(len(lengths), -1).sum(axis=1).max())
     train_for(arguments, total, checkpointing=wants_checkpointing(config, base.config, longest, device))

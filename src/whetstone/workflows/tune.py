@@ -294,8 +294,8 @@ def _findings(prepared: Prepared, events: Sequence[Event], metric: TaskMetric | 
     _, tokenizer = _base(config)
     problem = data.problem
     number = problem is not None and problem.kind == "number"
-    # The end of an answer, and what templates write behind it.
     written = () if metric is None else metric.written
+    # The end of an answer, and what templates write behind it.
     ends = frozenset(token.id for token in tokenizer.added if token.special) | frozenset(tokenizer.encode("\n").ids)
     return diagnose(
         Evidence(

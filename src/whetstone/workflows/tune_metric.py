@@ -5,7 +5,6 @@ Validation rows are asked as they are trained on: their prompts are the very tok
 
 from __future__ import annotations
 
-import math
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -166,9 +165,9 @@ class SameAnswer(TaskMetric):
 
 def _count(config: TuneConfig, data: TuneData) -> int:
     """How many items are asked about at each validation: as many as a run of this length can afford."""
-    from whetstone.tuning.job import items_asked, steps_between_validations
+    from whetstone.tuning.job import items_asked, steps_between_validations, steps_in_all
 
-    steps = config.max_steps or math.ceil(config.num_train_epochs * math.ceil(len(data.train) / config.batch_size))
+    steps = steps_in_all(config, -(-len(data.train) // config.batch_size))
     return items_asked(steps_between_validations(config, steps), config.batch_size)
 
 

@@ -20,7 +20,7 @@ _ENOUGH = 250  # cases: more would make a correction of four parameters hardly b
 
 
 class Calibrated(Priced):
-    """`calibrated[:ESTIMATE][:METHOD:K][:chat]`: as `price`, corrected, with intervals that cover what they say.
+    """`calibrated[:ESTIMATE][:METHOD:K][:chat][:whole]`: as `price`, corrected; intervals cover what they say.
 
     The correction is the one of `whetstone.numeric.calibration` that cross-validation keeps. It is learnt on the
     validation cases, or, where those are fewer than 20, on training cases: in cross-fitting, on those of the other

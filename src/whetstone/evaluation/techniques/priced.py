@@ -134,8 +134,7 @@ class Priced(ModelTechnique):
         if self._endpoint is not None:
             said.append(self._endpoint.remark)
         if cut:
-            as_trained = self._tuned is not None and self._tuned.longest is not None and not self._whole
-            why = "longer than those that the model was tuned on" if as_trained else "too long for the model"
+            why = "too long for the model" if self._longest is None else "longer than those that the model was tuned on"
             said.append(f"{cut:,} texts were {why}, and were cut at their end")
         if dropped:
             said.append(f"{dropped:,} prompts have fewer examples, because more did not fit")
@@ -285,7 +284,11 @@ class Priced(ModelTechnique):
 
     def _as_trained(self, text: str) -> str:
         """As much of a text as a tuned model was shown of one: it has never looked further back for a number."""
-        longest = self._tuned.longest if self._tuned is not None else None
-        if longest is None or self._whole:
+        if self._longest is None:
             return text
-        return text[: len(text) - self._prompt.ids(self._model, text, longest).cut]
+        return text[: len(text) - self._prompt.ids(self._model, text, self._longest).cut]
+
+    @property
+    def _longest(self) -> int | None:
+        """Tokens of the longest prompt that a tuned model was shown; None where it is asked about whole texts."""
+        return None if self._whole or self._tuned is None else self._tuned.longest
