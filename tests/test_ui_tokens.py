@@ -203,12 +203,17 @@ def test_counts_follow_what_is_typed_and_arrow_keys_tell_ids(used: Tokens) -> No
     used.one("text").fill("the tie")
     expect(used.count("tiny")).to_have_text("2")
     used.one("text").press_sequentially(" is red")
-    expect(used.count("tiny")).to_have_text("4")
     pieces = used.one("text-out").locator(".wh-tk-pieces")
+    expect(pieces).to_contain_text("red")  # shown to its end: what comes later would take the place away
+    expect(used.count("tiny")).to_have_text("4")
     pieces.focus()
     pieces.press("ArrowRight")
     pieces.press("ArrowRight")
-    used.page.mouse.wheel(0, 40)  # the place is kept when the page scrolls
+    at = pieces.locator("i").first.bounding_box()
+    assert at is not None
+    used.page.mouse.move(at["x"] + 2, at["y"] + at["height"] / 2 - 40)
+    used.page.mouse.wheel(0, 40)  # the place is kept when the page scrolls, and a piece comes below the pointer
+    expect(used.one("text-out").locator("i:hover")).to_have_text("the")
     expect(used.one("tip")).to_contain_text("·tie")
     expect(used.one("tip")).to_contain_text("20 74 69 65")
     pieces.press("Escape")

@@ -334,7 +334,12 @@ function placeTip(piece) {
   tip.style.left = Math.max(6, Math.min(at.left, document.documentElement.clientWidth - size.width - 6)) + 'px';
   tip.style.top = Math.max(6, below ? at.bottom + 6 : at.top - size.height - 6) + 'px';
 }
+// A page that scrolls under a pointer lying still moves pieces below it: nobody asked about those.
+let pointer = '';
+const where = (event) => `${event.screenX} ${event.screenY}`;
+window.addEventListener('mousemove', (event) => (pointer = where(event)), { passive: true });
 root.addEventListener('mouseover', (event) => {
+  if (pointer === where(event)) return;
   const piece = event.target.closest('i[data-k]');
   if (piece) showTip(piece);
   else if (!root.querySelector('.wh-tk-pieces:focus')) hideTip();
