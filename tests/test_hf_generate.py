@@ -234,18 +234,6 @@ def test_too_long_prompts_are_refused_before_any_work(tmp_path: Path) -> None:
     assert whole.usage.prompt_tokens + whole.usage.completion_tokens <= 64
 
 
-@pytest.mark.parametrize(
-    ("options", "reason"),
-    [
-        (Options(json_schema={"type": "object"}), "cannot constrain"),
-        (Options(tools=({"type": "function"},)), "tool calls"),
-    ],
-)
-def test_what_the_engine_cannot_do_is_refused(llama: Path, options: Options, reason: str) -> None:
-    with pytest.raises(RequestRefusedError, match=reason):
-        reply(load(llama), [user("hi")], options)
-
-
 def test_the_last_message_of_the_assistant_is_continued(llama: Path) -> None:
     model = load(llama)
     chat: list[Message] = [user("What does it cost?"), {"role": "assistant", "content": "It costs $"}]

@@ -40,6 +40,24 @@ def tokenizer(template: str | None = CHATML) -> Any:
     )
 
 
+def words_of_t5(texts: list[str]) -> Any:
+    """A Unigram tokenizer as T5's: words begin with a mark for the blank before them, texts end in </s>."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+
+    made = Tokenizer(models.Unigram())
+    made.pre_tokenizer = pre_tokenizers.Metaspace()
+    made.decoder = decoders.Metaspace()
+    made.train_from_iterator(
+        texts,
+        trainers.UnigramTrainer(
+            vocab_size=260, special_tokens=["<pad>", "</s>", "<unk>"], unk_token="<unk>", show_progress=False,
+            initial_alphabet=list("0123456789.,$"),
+        ),
+    )  # fmt: skip
+    made.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+    return made
+
+
 def save(folder: Path, config: Any, template: str | None = CHATML, **generation: Any) -> Path:
     """Save a model of this config with random weights, large enough that its replies differ from prompt to prompt."""
     import torch

@@ -13,6 +13,7 @@ from typing import Any
 
 from whetstone.models.hf_batch import Batch, read_prefix
 from whetstone.models.hf_cache import Prefix
+from whetstone.models.hf_grammar import Guide
 from whetstone.models.hf_sampling import Sampler
 from whetstone.models.hf_text import TextAssembler
 from whetstone.types import Chunk, Reply, TokenLogprob, Usage
@@ -32,6 +33,7 @@ class Row:
         limit: most tokens of the reply.
         text: turns the reply's tokens into text.
         generator: source of randomness; None when nothing is drawn.
+        guide: says which tokens may come; None where any may.
         seconds: this row's share of the time so far.
     """
 
@@ -40,6 +42,7 @@ class Row:
     limit: int
     text: TextAssembler
     generator: Any = None
+    guide: Guide | None = None
     seconds: float = 0.0
     cached: int = 0
     ids: list[int] = field(default_factory=list)
@@ -62,7 +65,7 @@ class Row:
             self.finish_reason = "stop"
         else:
             text = self.text.push(token_id)
-            if self.text.stopped:
+            if (self.guide is not None and self.guide.take(token_id)) or self.text.stopped:
                 self.finish_reason = "stop"
             elif len(self.ids) >= self.limit:
                 self.finish_reason = "length"
@@ -77,6 +80,10 @@ class Row:
             finish_reason=self.finish_reason,
             usage=self.usage if self.finish_reason else None,
         )
+
+    def allowed(self, size: int) -> Any | None:
+        """Which token of so many may come next; None where any may, and once the reply is finished."""
+        return None if self.guide is None or self.finish_reason is not None else self.guide.allowed(size)
 
     def reply(self) -> Reply:
         """The finished reply."""
@@ -113,7 +120,8 @@ def advance(
     logits = batch.start()
     while True:
         ids = [seen(row) for row in live] if sampler.needs_ids else []
-        choices = sampler.choose(logits, [row.generator for row in live], ids, [row.ids for row in live])
+        allowed = [row.allowed(logits.shape[-1]) for row in live]
+        choices = sampler.choose(logits, [row.generator for row in live], ids, [row.ids for row in live], allowed)
         share = (time.perf_counter() - started) / sum(row.finish_reason is None for row in live)
         for row, choice in zip(live, choices, strict=True):
             if row.finish_reason is None:

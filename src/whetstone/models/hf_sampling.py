@@ -130,15 +130,21 @@ class Sampler:
         return generator
 
     def choose(
-        self, logits: Any, generators: Sequence[Any], ids: Sequence[list[int]], written: Sequence[Sequence[int]]
+        self,
+        logits: Any,
+        generators: Sequence[Any],
+        ids: Sequence[list[int]],
+        written: Sequence[Sequence[int]],
+        allowed: Sequence[Any | None] = (),
     ) -> list[Choice]:
-        """One token per row.
+        """One token per row. Its log-probability is the model's own, before penalties and before what is allowed.
 
         Args:
             logits: (rows, vocabulary).
             generators: each row's generator.
             ids: each row's token ids so far, prompt and reply; read only where `needs_ids`.
             written: of those, the reply's.
+            allowed: which tokens each row may take, booleans (vocabulary,); None, or nothing at all, for any.
         """
         import torch
 
@@ -151,6 +157,8 @@ class Sampler:
                 scores = torch.cat([self._processed(row[None], row_ids) for row, row_ids in rows])
             if sampling.frequency_penalty or sampling.presence_penalty:
                 scores = self._penalised(scores, written)
+            if any(mask is not None for mask in allowed):
+                scores = _masked(scores, allowed)
             if sampling.temperature == 0:
                 chosen = scores.argmax(-1).tolist()
             else:
@@ -206,3 +214,12 @@ class Sampler:
             value = float(logprobs[row, token_id])
             choices.append(Choice(token_id, TokenLogprob(self._spelling(token_id), value, token_id, top)))
         return choices
+
+
+def _masked(scores: Any, allowed: Sequence[Any | None]) -> Any:
+    """The scores, with those of tokens that may not come at minus infinity."""
+    import torch
+
+    every = torch.ones(scores.shape[-1], dtype=torch.bool)
+    masks = torch.stack([every if mask is None else mask for mask in allowed])
+    return scores.masked_fill(~masks.to(scores.device), -torch.inf)

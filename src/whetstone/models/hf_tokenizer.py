@@ -172,6 +172,12 @@ class FolderTokenizer:
         return text
 
     @property
+    def description(self) -> str:
+        """The tokenizer, as a tokenizer.json has it."""
+        text: str = self._tokenizer.to_str()
+        return text
+
+    @property
     def size(self) -> int:
         """Tokens of the vocabulary, added ones included."""
         return int(self._tokenizer.get_vocab_size())

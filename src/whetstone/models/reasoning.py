@@ -15,7 +15,13 @@ _TAGS = ("think", "thinking")
 
 def opens_reasoning(prompt: str) -> bool:
     """Whether a rendered prompt ends inside a block that its template has opened."""
-    return prompt.rstrip().endswith(("<think>", "<thinking>"))
+    return bool(closing_tag(prompt))
+
+
+def closing_tag(prompt: str) -> str:
+    """What ends the block that a rendered prompt ends inside; "" where it ends in none."""
+    ending = prompt.rstrip()
+    return next((f"</{tag}>" for tag in _TAGS if ending.endswith(f"<{tag}>")), "")
 
 
 def separate_reasoning(chunks: Iterator[Chunk], *, starts_inside: bool = False) -> Generator[Chunk]:

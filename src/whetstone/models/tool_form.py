@@ -15,7 +15,7 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Any
 
 from whetstone.errors import BadReplyError, UsageError
-from whetstone.types import Chunk, Message, Options, ToolCall
+from whetstone.types import Chunk, Message, Options, Reply, ToolCall
 
 _RULE = """You can call tools. Answer with one line of JSON:
 {{"tool": "NAME", "arguments": {{...}}}} calls a tool; you are told its result, and answer after that.
@@ -87,6 +87,12 @@ def read_form(chunks: Iterator[Chunk], number: int = 0) -> Generator[Chunk]:
         close = getattr(chunks, "close", None)
         if close is not None:
             close()
+
+
+def read_reply(reply: Reply, number: int = 0) -> Reply:
+    """A finished reply in this form as text and calls; see `read_form`."""
+    (read,) = read_form(iter([Chunk(text=reply.text, finish_reason=reply.finish_reason)]), number)
+    return dataclasses.replace(reply, text=read.text, tool_calls=read.tool_calls, finish_reason=read.finish_reason)
 
 
 def calls_in(messages: Sequence[Message]) -> int:

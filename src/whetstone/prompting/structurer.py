@@ -21,7 +21,7 @@ REPAIRS = 2
 # A grammar keeps some models from ever coming to an end. Endpoints end by themselves, and may think long before.
 LOCAL_TOKENS = 2048
 _ROOMS = (None, Room(), Room(items=3, characters=60))
-_CONSTRAINING = {"llama.cpp"}  # engines that are known to obey schemas
+_CONSTRAINING = {"llama.cpp", "transformers"}  # engines that are known to obey schemas
 _SHOWN_CHARACTERS = 4_000  # of a reply that did not fit, when it is held up to the model
 
 _IN_WORDS = "Answer with JSON only, without any other words. It must fit this JSON Schema:\n{schema}"
