@@ -32,43 +32,14 @@ def print_prepared(prepared: Prepared, console: Console) -> None:
 
 def print_plan(plan: Plan, console: Console) -> None:
     """The plan on one screen."""
+    from whetstone.tuning.plan_words import plan_lines
+
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     for name, said in plan_lines(plan):
         table.add_row(name, Text(said))
     console.print(table)
-
-
-def plan_lines(plan: Plan) -> list[tuple[str, str]]:
-    """The plan as names and what is said under them."""
-    aside = [f"{plan.rejected:,} set aside"] if plan.rejected else []
-    aside += [f"{plan.cut:,} with a cut text"] if plan.cut else []
-    twice = ", activations computed twice" if plan.checkpointing else ""
-    return [
-        ("run", plan.run),
-        (
-            "base",
-            f"{plan.base}: {_millions(plan.parameters)} weights, {plan.method} adapter of "
-            f"{_millions(plan.trained)}, {plan.dtype} on {plan.device}",
-        ),
-        ("data", f"{plan.data}: {plan.layout}"),
-        ("rows", ", ".join([f"{plan.rows:,} to train on", f"{plan.validation_rows:,} to validate on", *aside])),
-        (
-            "tokens",
-            f"{plan.tokens:,}, of which {plan.learned:,} are learned ({plan.learned / max(1, plan.tokens):.1%}); "
-            f"padding {plan.padding:.1%}; longest row {plan.longest:,}",
-        ),
-        ("steps", f"{plan.steps:,} ({plan.epochs:g} passes over the rows)"),
-        ("memory", f"about {plan.memory / 1e9:.1f} GB of {plan.free / 1e9:.1f} GB that are free{twice}"),
-        ("time", f"about {_minutes(plan.minutes)}, by {plan.minutes_from}"),
-        (
-            "cost",
-            "nothing, on your own machine"
-            if plan.cost is None
-            else f"about {plan.cost:,.2f} at the configured price per hour",
-        ),
-    ]
 
 
 def print_masks(data: TuneData, console: Console) -> None:
@@ -141,16 +112,17 @@ def actual_sentence(run: str) -> str:
     """What the run took, beside what was planned; "" where nothing is known."""
     from whetstone.storage.revisions import run_folder
     from whetstone.tuning.plan import read_plan
+    from whetstone.tuning.plan_words import minutes_in_words
 
     kept = read_plan(run_folder(run))
     actual = kept.get("actual")
     if not actual:
         return ""
     speed = f"{actual['tokens_per_second']:,.0f} tokens/s"
-    said = f"It took {_minutes(actual['minutes'])} for {actual['steps']:,} steps ({speed})"
+    said = f"It took {minutes_in_words(actual['minutes'])} for {actual['steps']:,} steps ({speed})"
     if (off := actual.get("off")) is not None:
         far = f"{1 + off:,.1f} times as long" if off >= 1 else f"{abs(off):.0%} {'longer' if off > 0 else 'less'}"
-        said += f"; planned: {_minutes(kept['minutes'])}, so it took {far}"
+        said += f"; planned: {minutes_in_words(kept['minutes'])}, so it took {far}"
     if actual.get("memory"):
         said += f". Memory: {actual['memory'] / 1e9:.1f} GB, planned {kept['memory'] / 1e9:.1f} GB"
     return said
@@ -163,16 +135,3 @@ def finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [finite(each) for each in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _minutes(value: float) -> str:
-    if value < 1:
-        seconds = round(value * 60)
-        return f"{seconds} seconds" if seconds > 1 else "a second"
-    return f"{value:,.1f} minutes" if value < 120 else f"{value / 60:,.1f} hours"
-
-
-def _millions(count: int) -> str:
-    if count < 1e6:
-        return f"{count:,}"
-    return f"{count / 1e6:,.0f} million" if count >= 1e8 else f"{count / 1e6:,.2f} million"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from html import escape
 
 from whetstone.tokens.chat import RenderedChat
 from whetstone.tokens.spans import MEANINGS
 from whetstone.tuning.data import reject_sentences
 from whetstone.tuning.plan import Plan
+from whetstone.tuning.plan_words import plan_lines
 from whetstone.ui.lab_sources import without_place
 from whetstone.ui.tokens_conversation import legend, painted
 from whetstone.workflows.tune import Prepared
@@ -37,40 +38,9 @@ def prepared_html(prepared: Prepared) -> str:
 
 def plan_html(plan: Plan) -> str:
     """What a run will take."""
-    listed = "".join(f"<dt>{name}</dt><dd>{escape(words)}</dd>" for name, words in _facts(plan))
+    lines = ((name.capitalize(), without_place(words)) for name, words in plan_lines(plan))
+    listed = "".join(f"<dt>{name}</dt><dd>{escape(words)}</dd>" for name, words in lines)
     return f'<dl class="wh-facts">{listed}</dl>'
-
-
-def _facts(plan: Plan) -> Iterator[tuple[str, str]]:
-    rows = f"{plan.rows:,} to learn from, {plan.validation_rows:,} to validate on"
-    yield "Rows", f"{rows}; {plan.layout}"
-    share = plan.learned / plan.tokens if plan.tokens else 0.0
-    yield (
-        "Tokens",
-        f"{plan.tokens:,} in one pass, {plan.learned:,} of them learned ({share:.0%}); longest row {plan.longest:,}",
-    )
-    yield "Steps", f"{plan.steps:,}, in {plan.epochs:g} passes; {plan.padding:.0%} of what is computed is padding"
-    sizes = f"{_count(plan.parameters)} parameters in {plan.dtype}; {_count(plan.trained)} are trained ({plan.method})"
-    yield "Model", f"{plan.base}, {sizes}"
-    yield "Memory", f"about {plan.memory / 1e9:.1f} GB of {plan.free / 1e9:.1f} GB that are free ({plan.device})"
-    cost = "" if plan.cost is None else f", ${plan.cost:,.2f}"
-    yield "Time", f"about {_minutes(plan.minutes)}{cost}; this rests on {plan.minutes_from}"
-
-
-def _count(number: int) -> str:
-    return (
-        f"{number / 1e9:.1f} billion"
-        if number >= 1e9
-        else f"{number / 1e6:.1f} million"
-        if number >= 1e5
-        else f"{number:,}"
-    )
-
-
-def _minutes(minutes: float) -> str:
-    if minutes < 1:
-        return f"{60 * minutes:.0f} seconds"
-    return f"{minutes:.0f} minutes" if minutes < 100 else f"{minutes / 60:.1f} hours"
 
 
 def mask_html(rows: Sequence[RenderedChat]) -> str:
