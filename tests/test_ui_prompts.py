@@ -17,7 +17,7 @@ from whetstone import settings
 from whetstone.evaluation.run import RunStore
 from whetstone.models.pool import ModelPool
 from whetstone.prompting.library import PromptLibrary
-from whetstone.tasks import load_card
+from whetstone.tasks import CardShelf, load_card
 from whetstone.ui.prompts_tab import PromptsServer
 from whetstone.workflows.prompt_draft import draft
 from whetstone.workflows.prompt_scores import PromptArm, score_prompts
@@ -27,7 +27,7 @@ Ask = Callable[..., dict[str, Any]]
 
 def asking(*, own_user: bool = True) -> Ask:
     pool = ModelPool({"echo": "scripted:echo", "slow": "scripted:echo?delay=0.02"})
-    functions = {one.__name__: one for one in PromptsServer(pool, own_user=own_user).functions()}
+    functions = {one.__name__: one for one in PromptsServer(pool, own_user=own_user, cards=CardShelf()).functions()}
     return lambda name, /, **asked: functions[f"prompts_{name}"](asked)
 
 
@@ -67,7 +67,7 @@ def test_every_mistake_is_one_sentence() -> None:
         "does not use"
         in ask("score", name="x", source=FIRST.replace("text", "instruction"), card="rewrite", model="echo")["error"]
     )
-    assert "cards that Whetstone brings" in ask("score", **good, card="../x", model="echo")["error"]
+    assert "no task card named '../x'" in ask("score", **good, card="../x", model="echo")["error"]
     assert "no longer" in ask("watch", job="gone")["error"]
 
 

@@ -26,7 +26,7 @@ from whetstone.models.base import (
 from whetstone.models.pool import ModelPool
 from whetstone.models.scripted import ScriptedModel
 from whetstone.models.watched import ReplyWatch, Stopped, watched
-from whetstone.tasks import cards
+from whetstone.tasks import CardShelf, cards
 from whetstone.tasks.entities import Entity
 from whetstone.types import Message, Reply, text_of, user
 from whetstone.ui.tasks_tab import TasksServer
@@ -39,7 +39,8 @@ Ask = Callable[..., dict[str, Any]]
 
 
 def asking(**models: ChatModel) -> Ask:
-    functions = {one.__name__: one for one in TasksServer(pool_of(models), run_code=False).functions()}
+    server = TasksServer(pool_of(models), run_code=False, cards=CardShelf())
+    functions = {one.__name__: one for one in server.functions()}
     return lambda name, /, **asked: functions[f"tasks_{name}"](asked)
 
 
@@ -60,7 +61,7 @@ def test_every_mistake_is_one_sentence() -> None:
         return str(done(ask, card=card, model=model, inputs=inputs, **more)["error"])
 
     assert "Did you mean summarize" in fails(card="sumarize")
-    assert "cards that Whetstone brings" in fails(card="../../etc")
+    assert "no task card named '../../etc'" in fails(card="../../etc")
     assert "nobody" in fails(model="nobody")
     assert "needs text" in fails(inputs={"text": "  "})
     assert "whole number" in fails(inputs={"words": "many"})
@@ -128,7 +129,8 @@ def test_an_encoder_decoder_is_explained_and_refused_where_it_does_not_suit() ->
     assert "Wien ist schön." in done(ask, card="rewrite", model="t5", inputs={"text": "Wien ist schon."})["html"]
     found = done(ask, card="code", model="t5", inputs={"task": "add two numbers"})
     assert "cannot do code" in found["error"]
-    server = TasksServer(ModelPool({"flan": "hf:google/flan-t5-base", "plain": "scripted:echo"}), run_code=True)
+    pool = ModelPool({"flan": "hf:google/flan-t5-base", "plain": "scripted:echo"})
+    server = TasksServer(pool, run_code=True, cards=CardShelf())
     functions = {one.__name__: one for one in server.functions()}
     said = functions["tasks_model"]({"card": "essay", "model": "flan"})["html"]
     assert "no chat with it" in said
@@ -141,7 +143,7 @@ def test_running_code_is_offered_and_done_only_where_the_owner_allows_it() -> No
     pool = pool_of({"coder": ScriptedModel(lambda messages: "```python\nprint(6 * 7)\n```")})
     asked = {"card": "code", "model": "coder", "inputs": {"task": "print 42"}}
     for allowed in (True, False):
-        functions = {one.__name__: one for one in TasksServer(pool, run_code=allowed).functions()}
+        functions = {one.__name__: one for one in TasksServer(pool, run_code=allowed, cards=CardShelf()).functions()}
         assert ("wh-ta-run" in functions["tasks_card"](asked)["html"]) is allowed
         started = functions["tasks_start"]({**asked, "run": not allowed})
         assert ("runs no code" in started.get("error", "")) is not allowed

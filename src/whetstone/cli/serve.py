@@ -78,6 +78,10 @@ def serve(
             "others in."
         ),
     ] = None,
+    card: Annotated[
+        list[str] | None,
+        typer.Option("--card", help="Also offer this task card of your own: its folder; repeat for several."),
+    ] = None,
     workbench: Annotated[bool, typer.Option(help="Serve the web workbench at /, beside the API.")] = True,
 ) -> None:
     """Serve models: an OpenAI-compatible API under /v1, and the web workbench at /.
@@ -91,6 +95,7 @@ def serve(
     from whetstone.server.app import create_app
     from whetstone.server.limits import Limits
     from whetstone.server.run import Server, bind, url_of
+    from whetstone.tasks import CardShelf
 
     limits = Limits()
     if max_requests is not None:
@@ -98,9 +103,10 @@ def serve(
     if max_body_mb is not None:
         limits = dataclasses.replace(limits, body_bytes=int(max_body_mb * 1e6))
     token = read_token(token_file)
+    cards = CardShelf(card or ())
     limits = dataclasses.replace(limits, run_code=token is None if run_code is None else run_code)
     pool = ModelPool(with_knowledge(offered(model or []), _knowledge(kb, token)), any_spec=any_model)
-    app = create_app(pool, token=token, limits=limits, allowed_origins=allow_origin or ())
+    app = create_app(pool, token=token, limits=limits, allowed_origins=allow_origin or (), cards=cards)
     listener = bind(app, host, port)  # before anything large is loaded
     with contextlib.ExitStack() as open_things:
         open_things.callback(pool.close)
@@ -112,7 +118,8 @@ def serve(
 
             database = open_database()
             open_things.callback(database.close)
-            mount_workbench(app, pool, ConversationStore(database), own_user=token is None, run_code=limits.run_code)
+            store = ConversationStore(database)
+            mount_workbench(app, pool, store, own_user=token is None, run_code=limits.run_code, cards=cards)
         Server(app, listener, url_of(host, listener), lambda url: _announce(url, pool, workbench)).run()
     typer.echo("stopped", err=True)
 

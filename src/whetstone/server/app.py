@@ -21,6 +21,7 @@ from whetstone.server.routes.service import service_routes
 from whetstone.server.routes.tasks import task_routes
 from whetstone.server.routes.tokens import token_routes
 from whetstone.server.streaming import Engine
+from whetstone.tasks import CardShelf
 
 
 def create_app(
@@ -29,6 +30,7 @@ def create_app(
     token: str | None = None,
     limits: Limits = Limits(),  # noqa: B008
     allowed_origins: Sequence[str] = (),
+    cards: CardShelf | None = None,
 ) -> FastAPI:
     """The API of the models in `pool`. Whatever is mounted into it later stands behind the same guard.
 
@@ -37,12 +39,13 @@ def create_app(
         token: needed for every route. Without one, only callers on this machine are answered.
         limits: how much is taken on.
         allowed_origins: web pages that may call the API from a browser, such as "https://chat.example.org".
+        cards: the task cards to offer; None for those that Whetstone brings.
 
     Raises:
         UsageError: the token is too short to protect anything, or an origin is none.
     """
     metrics = Metrics()
-    engine = Engine(pool, limits, metrics)
+    engine = Engine(pool, limits, metrics, CardShelf() if cards is None else cards)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

@@ -20,6 +20,7 @@ from whetstone.server.errors import SERVER, ApiError, as_api_error
 from whetstone.server.limits import Gate, Limits
 from whetstone.server.metrics import Metrics
 from whetstone.server.reading import Reading, Source
+from whetstone.tasks import CardShelf
 from whetstone.types import Chunk, Usage
 
 SILENCE = 5.0  # seconds without a token after which a stream says that it is alive
@@ -33,10 +34,12 @@ class Engine:
         pool: the models.
         limits: how much is taken on.
         metrics: what is counted.
+        cards: the task cards that are offered.
     """
 
-    def __init__(self, pool: ModelPool, limits: Limits, metrics: Metrics) -> None:
+    def __init__(self, pool: ModelPool, limits: Limits, metrics: Metrics, cards: CardShelf) -> None:
         self.pool = pool
+        self.cards = cards
         self.limits = limits
         self.metrics = metrics
         self._gate = Gate(limits)

@@ -5,5 +5,6 @@ from __future__ import annotations
 from whetstone.tasks.card import Card, cards, load_card
 from whetstone.tasks.cases import TaskCase
 from whetstone.tasks.inputs import Input
+from whetstone.tasks.shelf import CardShelf
 
-__all__ = ["Card", "Input", "TaskCase", "cards", "load_card"]
+__all__ = ["Card", "CardShelf", "Input", "TaskCase", "cards", "load_card"]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
 
-from whetstone.tasks import cards
+from whetstone.tasks import Card
 from whetstone.ui.lab_form import listed, number_field, views_html
 
 VIEWS = (("library", "Library"), ("edit", "Edit and try"), ("scores", "Scores on cases"))
@@ -21,14 +21,15 @@ system: You answer briefly.
 """
 
 
-def form_html(models: Sequence[str], *, may_save: bool) -> str:
+def form_html(models: Sequence[str], cards: Iterable[Card], *, may_save: bool) -> str:
     """The whole tab before a prompt was opened.
 
     Args:
         models: names of the models that may be asked.
+        cards: that are offered.
         may_save: whether prompts may be kept from here.
     """
-    bodies = {"library": _library(), "edit": _edit(may_save) + _try(models), "scores": _scores(models)}
+    bodies = {"library": _library(), "edit": _edit(may_save) + _try(models), "scores": _scores(models, cards)}
     return views_html("wh-pp", "Prompts", VIEWS, bodies)
 
 
@@ -72,7 +73,7 @@ def _try(models: Sequence[str]) -> str:
     )
 
 
-def _scores(models: Sequence[str]) -> str:
+def _scores(models: Sequence[str], cards: Iterable[Card]) -> str:
     return (
         '<p class="wh-note">The card is asked with your prompt in place of its own, on all of its test cases, and with '
         "the version before beside it. Answers are kept one by one: what is stopped goes on where it was, and a draft "
@@ -80,7 +81,7 @@ def _scores(models: Sequence[str]) -> str:
         "others.</p>"
         '<p class="wh-lab-options"><span class="wh-ta-what"><span class="wh-lab-label">Prompt</span>'
         '<b id="wh-pp-what">none</b></span>'
-        f"{listed('wh-pp-card', 'On the cases of', [(card.name, card.title) for card in cards()])}"
+        f"{listed('wh-pp-card', 'On the cases of', [(card.name, card.title) for card in cards])}"
         f"{listed('wh-pp-beside', 'Beside', [])}"
         f"{listed('wh-pp-judged', 'Model', [(name, name) for name in models])}</p>"
         '<p class="wh-lab-options"><button type="button" class="wh-button wh-lab-go" id="wh-pp-score">Score</button>'

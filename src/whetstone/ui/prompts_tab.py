@@ -21,8 +21,7 @@ from whetstone.models.pool import ModelPool
 from whetstone.models.watched import ReplyWatch, watched
 from whetstone.prompting.library import PromptLibrary
 from whetstone.prompting.template import Template
-from whetstone.tasks import load_card
-from whetstone.tasks.card import NAMES
+from whetstone.tasks import Card, CardShelf
 from whetstone.types import Options, Problem
 from whetstone.ui.asked import Answered, Asked, text_of_file, told
 from whetstone.ui.compare_earlier import links_html
@@ -46,10 +45,10 @@ _OWN = "the card's own"
 
 def build_prompts(page: Workbench, pool: ModelPool, store: ConversationStore) -> None:
     """Build the tab where it is called."""
-    server = PromptsServer(pool, own_user=page.own_user)
+    server = PromptsServer(pool, own_user=page.own_user, cards=page.cards)
     styles = "".join(map(text_of_file, ("lab_style.css", "tasks_style.css")))
     gr.HTML(
-        value=f"<style>{styles}</style>{form_html(server.models(), may_save=server.may_save)}",
+        value=f"<style>{styles}</style>{form_html(server.models(), page.cards, may_save=server.may_save)}",
         js_on_load="".join(map(text_of_file, ("lab_page.js", "lab_job.js", "prompts_page.js"))),
         apply_default_css=False,
         elem_id="wh-prompts",
@@ -90,10 +89,12 @@ class PromptsServer:
     Args:
         pool: names the models. Scores load their own copies: what else they are asked must not touch the answers.
         own_user: see `Workbench`; others save no prompts on the server, and open no reports on all of its runs.
+        cards: see `Workbench`.
     """
 
-    def __init__(self, pool: ModelPool, *, own_user: bool) -> None:
+    def __init__(self, pool: ModelPool, *, own_user: bool, cards: CardShelf) -> None:
         self._pool = pool
+        self._cards = cards
         self.may_save = own_user or pool.any_spec
         self._tasks = Tasks()
 
@@ -118,6 +119,10 @@ class PromptsServer:
             told(self.prompts_stop),
         ]
 
+    def _card(self, asked: Asked) -> Card:
+        """The card that a page chose: one of those that are offered."""
+        return self._cards.find(str(asked.get("card", "")))
+
     # The library and the editor.
 
     def prompts_list(self, asked: Asked) -> Answered:
@@ -125,7 +130,7 @@ class PromptsServer:
         library = PromptLibrary()
         prompts = library.list()
         versions = {prompt.stem: _versions(library, prompt.stem) for prompt in prompts}
-        return {"html": library_html(prompts, versions)}
+        return {"html": library_html(prompts, versions, self._cards)}
 
     def prompts_new(self, asked: Asked) -> Answered:
         """A text to begin with."""
@@ -138,7 +143,7 @@ class PromptsServer:
 
     def prompts_card(self, asked: Asked) -> Answered:
         """A card's own prompt, to begin with."""
-        card = load_card(_card_name(asked))
+        card = self._card(asked)
         which = str(asked.get("prompt", "prompt"))
         template = card.prompts.get(which)
         if template is None:
@@ -150,7 +155,7 @@ class PromptsServer:
         """What a text is as a prompt: its problem or its variables, and what changed since the version before."""
         found = self._draft(asked)
         beside = [(found.before.reference, found.before.reference)] if found.before is not None else []
-        fits = [name for name in NAMES if found.template and not misfit(load_card(name), found.template)]
+        fits = [card.name for card in self._cards if found.template and not misfit(card, found.template)]
         return {
             "state": state_html(found),
             "diff": diff_html(found),
@@ -208,7 +213,7 @@ class PromptsServer:
     def prompts_score(self, asked: Asked) -> Answered:
         """Begin to score a prompt on the cases of a card, with another one beside it."""
         found = self._usable(asked)
-        card = load_card(_card_name(asked))
+        card = self._card(asked)
         spec = _bare(parse_spec(self._pool.spec(str(asked.get("model", "")))))
         arms = [PromptArm(found.label, found.template)]
         beside = str(asked.get("beside", ""))
@@ -293,13 +298,6 @@ def _versions(library: PromptLibrary, name: str) -> list[int]:
         return [one.version for one in library.versions(name) if not one.problem]
     except WhetstoneError:  # it is new, or its name is none
         return []
-
-
-def _card_name(asked: Asked) -> str:
-    name = str(asked.get("card", ""))
-    if "/" in name or "\\" in name:
-        raise UsageError(f"the workbench has the cards that Whetstone brings: {', '.join(NAMES)}")
-    return name
 
 
 def _values(asked: Asked) -> dict[str, Any]:

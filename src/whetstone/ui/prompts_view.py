@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
 from whetstone.evaluation.bands import describe
@@ -11,7 +11,7 @@ from whetstone.evaluation.judged import Judged, judge
 from whetstone.evaluation.report import Report
 from whetstone.evaluation.tables import dollars
 from whetstone.prompting.prompt_file import PromptFile
-from whetstone.tasks import Card, cards
+from whetstone.tasks import Card
 from whetstone.types import Message, Problem, text_of
 from whetstone.ui.tasks_view import messages_html
 from whetstone.workflows.prompt_draft import Draft
@@ -20,17 +20,18 @@ from whetstone.workflows.prompt_run import PromptAnswer
 _EXCERPT = 140
 
 
-def library_html(prompts: Sequence[PromptFile], versions: Mapping[str, Sequence[int]]) -> str:
+def library_html(prompts: Sequence[PromptFile], versions: Mapping[str, Sequence[int]], cards: Iterable[Card]) -> str:
     """The prompts of the library with their versions, and those of the cards to begin with.
 
     Args:
         versions: of each prompt, by the name by which it is opened; the newest first.
+        cards: that are offered.
     """
     rows = "".join(_row(prompt, versions.get(prompt.stem, ())) for prompt in prompts)
     packaged = "".join(
         f'<tr><th scope="row">{escape(card.name)}<small>{escape(card.title)}</small></th>'
         f'<td class="wh-lab-words">{_links(card)}</td></tr>'
-        for card in cards()
+        for card in cards
     )
     return (
         '<div class="wh-lab-scroll"><table class="wh-lab-table"><thead><tr><th scope="col">prompt</th>'

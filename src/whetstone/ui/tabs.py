@@ -10,6 +10,7 @@ import gradio as gr
 
 from whetstone.chat.store import ConversationStore
 from whetstone.models.pool import ModelPool
+from whetstone.tasks import CardShelf
 
 
 class Workbench(gr.Blocks):
@@ -19,12 +20,14 @@ class Workbench(gr.Blocks):
         own_user: nobody but the user who started the server can open it; where others can, a tab lets nobody name files
             and folders of the server.
         run_code: code that a model wrote may be run, contained.
+        cards: the task cards that are offered.
     """
 
-    def __init__(self, *, own_user: bool, run_code: bool, **more: Any) -> None:
+    def __init__(self, *, own_user: bool, run_code: bool, cards: CardShelf, **more: Any) -> None:
         super().__init__(**more)
         self.own_user = own_user
         self.run_code = run_code
+        self.cards = cards
 
 
 # Called inside its tab, to build what is in it.

@@ -16,7 +16,10 @@ _EXCERPT = 160
 
 def cases_html(card: Card) -> str:
     """All cases of a card, each with a button that puts it into the form."""
-    rows = "".join(_row(card, case) for case in card.cases())
+    cases = card.cases()
+    if not cases:
+        return '<p class="wh-note">The card has no cases yet, which its file cases.jsonl would hold.</p>'
+    rows = "".join(_row(card, case) for case in cases)
     return (
         f'<p class="wh-note">What {escape(card.title.lower())} is judged by. Training cases may be shown to a model as '
         "examples; the score comes from the test cases alone.</p>"

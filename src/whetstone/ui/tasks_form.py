@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
 from whetstone.errors import UsageError
-from whetstone.tasks import Card, Input, cards
+from whetstone.tasks import Card, Input
 from whetstone.tasks.languages import LANGUAGES
 from whetstone.types import Options
 from whetstone.ui.asked import Asked
@@ -19,13 +19,14 @@ _MOST_SHOTS = 8
 _NUMBERS = {"temperature": "Temperature", "max_tokens": "Most tokens of a reply", "seed": "Seed"}
 
 
-def form_html(models: Sequence[str]) -> str:
+def form_html(models: Sequence[str], cards: Iterable[Card]) -> str:
     """The whole tab before anything was done.
 
     Args:
         models: names of the models that may be asked.
+        cards: that are offered.
     """
-    chosen = listed("wh-ta-card", "Task", [(card.name, card.title) for card in cards()])
+    chosen = listed("wh-ta-card", "Task", [(card.name, card.title) for card in cards])
     model = listed("wh-ta-model", "Model", [(name, name) for name in models])
     languages = "".join(f'<option value="{escape(language.name)}"></option>' for language in LANGUAGES)
     do = (
@@ -46,17 +47,26 @@ def form_html(models: Sequence[str]) -> str:
     )
 
 
-def about_html(card: Card) -> str:
-    """What a card does, and what is known to go wrong."""
+def about_html(card: Card, source: str) -> str:
+    """What a card does, and what is known to go wrong.
+
+    Args:
+        source: how the command line names it.
+    """
     failures = "".join(f"<li>{escape(failure)}</li>" for failure in card.file.known_failures)
     count = len(card.cases())
+    scored = (
+        f"Scored by <code>{escape(card.file.metric)}</code> on "
+        f'<button type="button" class="wh-lab-link" data-cases>its {count} cases</button>; '
+        f"to compare models on them: <code>whet compare {escape(source)} -m MODEL -m MODEL</code>"
+        if count
+        else "It has no cases yet, which its file cases.jsonl would hold; models and prompts are compared on them."
+    )
     return (
         f'<p class="wh-ta-says">{escape(card.file.description)}</p>'
         f'<details id="wh-ta-failures" open><summary>Known failures ({len(card.file.known_failures)})</summary>'
         f'<ul class="wh-lab-notes">{failures}</ul></details>'
-        f'<p class="wh-note">Scored by <code>{escape(card.file.metric)}</code> on '
-        f'<button type="button" class="wh-lab-link" data-cases>its {count} cases</button>; '
-        f"to compare models on them: <code>whet compare {escape(card.name)} -m MODEL -m MODEL</code></p>"
+        f'<p class="wh-note">{scored}</p>'
     )
 
 

@@ -18,8 +18,7 @@ from whetstone.errors import UsageError
 from whetstone.models.base import answers_apart
 from whetstone.models.pool import ModelPool
 from whetstone.models.watched import ReplyWatch, watched
-from whetstone.tasks import Card, load_card
-from whetstone.tasks.card import NAMES
+from whetstone.tasks import Card, CardShelf
 from whetstone.tasks.result import TaskResult
 from whetstone.tasks.run import run_card
 from whetstone.ui.apart import apart_html, is_apart
@@ -37,10 +36,10 @@ _REPAIRS = 2
 
 def build_tasks(page: Workbench, pool: ModelPool, store: ConversationStore) -> None:
     """Build the tab where it is called."""
-    server = TasksServer(pool, run_code=page.run_code)
+    server = TasksServer(pool, run_code=page.run_code, cards=page.cards)
     styles = text_of_file("lab_style.css") + text_of_file("tasks_style.css")
     gr.HTML(
-        value=f"<style>{styles}</style>{form_html(server.models())}",
+        value=f"<style>{styles}</style>{form_html(server.models(), page.cards)}",
         js_on_load="".join(map(text_of_file, ("lab_page.js", "lab_job.js", "tasks_page.js"))),
         apply_default_css=False,
         elem_id="wh-tasks",
@@ -77,12 +76,13 @@ class TasksServer:
 
     Args:
         pool: the models.
-        run_code: see `Workbench`.
+        run_code, cards: see `Workbench`.
     """
 
-    def __init__(self, pool: ModelPool, *, run_code: bool) -> None:
+    def __init__(self, pool: ModelPool, *, run_code: bool, cards: CardShelf) -> None:
         self._pool = pool
         self._run_code = run_code
+        self._cards = cards
         self._tasks = Tasks()
 
     def models(self) -> list[str]:
@@ -103,18 +103,22 @@ class TasksServer:
             told(self.tasks_stop),
         ]
 
+    def _card(self, asked: Asked) -> Card:
+        """The card that a page chose: one of those that are offered, since a path would name a folder of the server."""
+        return self._cards.find(str(asked.get("card", "")))
+
     # The form.
 
     def tasks_card(self, asked: Asked) -> Answered:
         """The fields of a card, and what is to be known of it."""
-        card = _card(asked)
-        return {"about": about_html(card), "html": inputs_html(card, run_code=self._run_code)}
+        card = self._card(asked)
+        return {"about": about_html(card, self._cards.source(card)), "html": inputs_html(card, run_code=self._run_code)}
 
     def tasks_model(self, asked: Asked) -> Answered:
         """What is to be said of a model, before it is asked."""
         name = str(asked.get("model", ""))
         apart = is_apart(self._pool.spec(name))
-        return {"html": apart_html(name, _card(asked)) if apart else ""}
+        return {"html": apart_html(name, self._card(asked)) if apart else ""}
 
     def tasks_file(self, asked: Asked) -> Answered:
         """The text of a file."""
@@ -123,18 +127,18 @@ class TasksServer:
 
     def tasks_cases(self, asked: Asked) -> Answered:
         """The cases of a card."""
-        return {"html": cases_html(_card(asked))}
+        return {"html": cases_html(self._card(asked))}
 
     def tasks_case(self, asked: Asked) -> Answered:
         """One case, as the form takes it."""
-        card = _card(asked)
+        card = self._card(asked)
         return {"inputs": written_inputs(card, find_case(card, str(asked.get("case", ""))))}
 
     # A task.
 
     def tasks_start(self, asked: Asked) -> Answered:
         """Begin a task."""
-        card = _card(asked)
+        card = self._card(asked)
         name = str(asked.get("model", ""))
         self._pool.spec(name)
         inputs = asked_inputs(card, asked)
@@ -207,11 +211,3 @@ class TasksServer:
 def _doing(task: Task[Any]) -> _Doing | None:
     news = task.news
     return news if isinstance(news, _Doing) else None
-
-
-def _card(asked: Asked) -> Card:
-    """The card that a page chose: one of ours, since a path would name a folder of the server."""
-    name = str(asked.get("card", ""))
-    if "/" in name or "\\" in name:
-        raise UsageError(f"the workbench does the cards that Whetstone brings: {', '.join(NAMES)}")
-    return load_card(name)

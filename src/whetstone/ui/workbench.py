@@ -9,6 +9,7 @@ import gradio as gr
 
 from whetstone.chat.store import ConversationStore
 from whetstone.models.pool import ModelPool
+from whetstone.tasks import CardShelf
 from whetstone.ui.compare_earlier import SeenRuns
 from whetstone.ui.compare_report import report_routes
 from whetstone.ui.tabs import TABS, Workbench, build_tab
@@ -23,16 +24,27 @@ _POLICY = (
 
 
 def build_workbench(
-    pool: ModelPool, store: ConversationStore, *, own_user: bool = False, run_code: bool = False
+    pool: ModelPool,
+    store: ConversationStore,
+    *,
+    own_user: bool = False,
+    run_code: bool = False,
+    cards: CardShelf | None = None,
 ) -> Workbench:
     """The page with its tabs. Serve it with `mount_workbench`, which also gives it its looks.
 
     Args:
         own_user, run_code: see `Workbench`.
+        cards: the task cards to offer; None for those that Whetstone brings.
     """
     page: Workbench
     with Workbench(
-        own_user=own_user, run_code=run_code, title="Whetstone", analytics_enabled=False, fill_width=True
+        own_user=own_user,
+        run_code=run_code,
+        cards=CardShelf() if cards is None else cards,
+        title="Whetstone",
+        analytics_enabled=False,
+        fill_width=True,
     ) as page:
         if len(TABS) == 1:  # a row of one tab would only take room
             build_tab(TABS[0][1])(page, pool, store)
@@ -53,18 +65,19 @@ def mount_workbench(
     path: str = "/",
     own_user: bool = False,
     run_code: bool = False,
+    cards: CardShelf | None = None,
 ) -> fastapi.FastAPI:
     """Mount the workbench into an app, after all its other routes. Who may come in is for the app to decide.
 
     Args:
         path: where.
         own_user: the app lets in nobody but the user who started it, see `Workbench`.
-        run_code: see `Workbench`.
+        run_code, cards: see `build_workbench`.
     """
     app.include_router(report_routes(SeenRuns(all_runs=own_user or pool.any_spec)))
     mounted: fastapi.FastAPI = gr.mount_gradio_app(
         app,
-        build_workbench(pool, store, own_user=own_user, run_code=run_code),
+        build_workbench(pool, store, own_user=own_user, run_code=run_code, cards=cards),
         path=path,
         footer_links=[],
         run_history=False,

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
+from whetstone.errors import UnknownNameError
 from whetstone.server import replies, wire
 from whetstone.server.documented import ERRORS
 from whetstone.server.encoding import dumps
 from whetstone.server.errors import INVALID, ApiError
 from whetstone.server.schemas import TaskRequest
 from whetstone.server.streaming import Engine
-from whetstone.tasks import Card, cards, load_card
-from whetstone.tasks.card import NAMES
+from whetstone.tasks import Card, CardShelf
 from whetstone.tasks.result import TaskResult
 from whetstone.tasks.run import run_card
 
@@ -23,13 +23,13 @@ def task_routes(engine: Engine) -> APIRouter:
     @router.get("/v1/tasks", response_model=None, responses={200: {"model": replies.TaskList}})
     async def listed() -> Response:
         """The task cards: what each does, what it takes (as a JSON Schema), and what goes wrong."""
-        data = [_listed(card) for card in cards()]
+        data = [_listed(card) for card in engine.cards]
         return Response(dumps({"object": "list", "data": data}), media_type="application/json")
 
     @router.get("/v1/tasks/{name}", response_model=None, responses={200: {"model": replies.TaskCard}})
     async def one(name: str) -> Response:
         """One of the task cards."""
-        return Response(dumps(_listed(_card(name))), media_type="application/json")
+        return Response(dumps(_listed(_card(engine.cards, name))), media_type="application/json")
 
     @router.post("/v1/tasks/{name}", response_model=None, responses={200: {"model": replies.TaskReply}})
     async def done(name: str, body: TaskRequest, request: Request) -> Response:
@@ -39,7 +39,7 @@ def task_routes(engine: Engine) -> APIRouter:
         run where it can do no harm, and repaired from its errors; a machine without guards for that refuses, and so
         does a server whose owner did not allow it.
         """
-        card = _card(name)
+        card = _card(engine.cards, name)
         if body.run and card.output == "code" and not engine.limits.run_code:
             raise ApiError(
                 403, "This server runs no code; `whet serve --run-code` allows it", kind=INVALID, param="run"
@@ -72,11 +72,11 @@ def task_routes(engine: Engine) -> APIRouter:
     return router
 
 
-def _card(name: str) -> Card:
-    if name not in NAMES:  # a path of the server's own is none of the caller's business
-        known = ", ".join(NAMES)
-        raise ApiError(404, f"There is no task card named {name[:80]!r}. Known: {known}", kind=INVALID, param="name")
-    return load_card(name)
+def _card(cards: CardShelf, name: str) -> Card:
+    try:
+        return cards.find(name[:80])
+    except UnknownNameError as error:
+        raise ApiError(404, str(error), kind=INVALID, param="name") from None
 
 
 def _listed(card: Card) -> dict[str, object]:
