@@ -13,6 +13,9 @@ from whetstone import settings as whetstone_settings
 # The hub libraries look at this once, when they are first imported, which may be before any fixture runs.
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+# As `whet` does: threads of OpenMP that wait must not spin away the cores that other workers need.
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+
 # A busy machine must not fail a test: no example is judged by how long it took.
 settings.register_profile("whetstone", deadline=None)
 settings.load_profile("whetstone")
