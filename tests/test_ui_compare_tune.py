@@ -133,7 +133,7 @@ def test_a_run_is_planned_started_stopped_and_chatted_with(browser: BrowserConte
     tab.one("plan").click()
     expect(tab.one("planned").locator(".wh-tk-painted").nth(4)).to_be_visible(timeout=LONG)
     expect(tab.one("planned").locator("i.learned").first).to_be_visible()
-    expect(tab.one("planned")).to_contain_text("20,000, in")
+    expect(tab.one("planned")).to_contain_text("20,000 (")
     tab.one("start").click()
     expect(tab.one("revisions").locator("tbody tr").first).to_be_visible(timeout=LONG)
     tab.open(url)  # the run is the server's: a new page finds it
