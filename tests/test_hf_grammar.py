@@ -16,6 +16,7 @@ from whetstone.models import load_model, replies, reply
 from whetstone.models.hf_grammar import Vocabulary
 from whetstone.models.hf_model import HfModel
 from whetstone.prompting.structured import Structurer
+from whetstone.tools.limits import ToolLimits
 from whetstone.tools.loop import run_tools
 from whetstone.tools.opening import open_tools
 from whetstone.tools.tool_trace import ToolTrace
@@ -199,9 +200,11 @@ def test_calls_and_results_of_before_are_told_in_words(llama: HfModel) -> None:
 def test_the_embedded_model_on_transformers_calls_a_calculator(hf_smollm2: str) -> None:
     model = load_model(hf_smollm2)
     trace = ToolTrace(model)
-    options = Options(temperature=0, max_tokens=120)
+    options = Options(temperature=0, max_tokens=60)
     with open_tools(["calculator"]) as box:
-        for event in run_tools(model, [user("What is 19.99 * 3?")], box, options=options, allowed=box.names):
+        asked = [user("What is 19.99 * 3?")]
+        run = run_tools(model, asked, box, options=options, limits=ToolLimits(rounds=1), allowed=box.names)
+        for event in run:
             trace.add(event)
     first = trace.rounds[0]
     assert "calculator" in first.prompt
