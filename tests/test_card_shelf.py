@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from own_card import OWN, own_card
 from running_server import app_of, running
 from whetstone.cli.main import app
 from whetstone.errors import DataError, UnknownNameError, UsageError
@@ -18,28 +19,10 @@ from whetstone.ui.prompts_tab import PromptsServer
 from whetstone.ui.tasks_form import form_html
 from whetstone.ui.tasks_tab import TasksServer
 
-CARD = """title: Haiku <3
-description: A poem of three lines.
-main: topic
-inputs:
-  - {name: topic, type: text, required: true, description: what it is about}
-output: text
-metric: rouge_l
-"""
-PROMPT = """---
-name: haiku
-version: 1
-variables: [topic]
----
-Write a haiku on {{ topic }}.
-"""
-
 
 def haiku(place: Path, *cases: str) -> Path:
     folder = place / "haiku"
-    folder.mkdir()
-    (folder / "card.yaml").write_text(CARD)
-    (folder / "prompt.md").write_text(PROMPT)
+    own_card(folder, OWN.replace("Haiku", "Haiku <3"))
     if cases:
         (folder / "cases.jsonl").write_text("\n".join(cases))
     return folder
@@ -83,7 +66,7 @@ def test_the_api_does_it(tmp_path: Path) -> None:
         listed = served.http.get("/v1/tasks").json()["data"]
         assert listed[-1]["name"] == "haiku"
         told = served.http.post("/v1/tasks/haiku", json={"inputs": {"topic": "rain"}}).json()
-        assert told["output"] == "On Write a haiku on rain."
+        assert told["output"] == "On A haiku on rain."
     with running(app_of({"poet": model})) as served:
         assert served.http.get("/v1/tasks/haiku").status_code == 404
 
@@ -98,4 +81,4 @@ def test_the_workbench_has_it(tmp_path: Path) -> None:
     assert "topic" in tasks["tasks_card"]({"card": "haiku"})["html"]
     prompts = {one.__name__: one for one in PromptsServer(pool, own_user=True, cards=shelf).functions()}
     assert "haiku" in prompts["prompts_list"]({})["html"]
-    assert "Write a haiku on" in prompts["prompts_card"]({"card": "haiku"})["source"]
+    assert "A haiku on {{ topic }}." in prompts["prompts_card"]({"card": "haiku"})["source"]

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 import tiny_hf
+from tiny_hf import load
 from whetstone.errors import RequestRefusedError
-from whetstone.models import drain, load_model, replies, reply
+from whetstone.models import drain, replies, reply
 from whetstone.models.base import CompletionModel, ContextModel, TokenizingModel
-from whetstone.models.hf_model import HfModel
 from whetstone.models.hf_sampling import Sampler, Sampling
 from whetstone.types import Message, Options, Reply, system, user
 
@@ -19,12 +19,6 @@ torch = pytest.importorskip("torch")
 
 def conversations(count: int) -> list[list[Message]]:
     return [[system("Answer with the number only."), user(text)] for text in tiny_hf.SENTENCES[:count]]
-
-
-def load(folder: Path) -> HfModel:
-    model = load_model(f"hf:{folder}")
-    assert isinstance(model, HfModel)
-    return model
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 import tiny_gguf
 import tiny_hf
+from tiny_hf import load
 from whetstone.errors import ContextTooLongError, ModelError, RequestRefusedError
-from whetstone.models import load_model, replies, reply
+from whetstone.models import replies, reply
 from whetstone.models.hf_generate import common_prefix, plan
 from whetstone.models.hf_model import HfModel
 from whetstone.models.hf_text import TextAssembler
@@ -42,12 +43,6 @@ def answers(model: HfModel, chats: Sequence[Sequence[Message]], options: Options
         assert index not in found
         found[index] = answer
     return [found[n] for n in range(len(chats))]
-
-
-def load(folder: Path, query: str = "") -> HfModel:
-    model = load_model(f"hf:{folder}{query}")
-    assert isinstance(model, HfModel)
-    return model
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ import jsonschema
 import pytest
 
 import tiny_hf
+from tiny_hf import load
 from whetstone.errors import RequestRefusedError, UsageError
 from whetstone.models import load_model, replies, reply
 from whetstone.models.hf_grammar import Vocabulary
@@ -47,12 +48,6 @@ CARRY: dict[str, Any] = {
     },
 }
 THINKING = tiny_hf.CHATML.replace("assistant\n' }}", "assistant\n<think>\n' }}")
-
-
-def load(folder: Path) -> HfModel:
-    model = load_model(f"hf:{folder}")
-    assert isinstance(model, HfModel)
-    return model
 
 
 @pytest.fixture(scope="module")

@@ -8,29 +8,12 @@ from typing import Any
 import jsonschema
 import pytest
 
+from own_card import OWN, PROMPT, own_card
 from whetstone.errors import DataError, UnknownNameError, UsageError
 from whetstone.tasks import Card, cards, load_card
 from whetstone.tasks.card import NAMES
 from whetstone.tasks.inputs import Input
 from whetstone.tasks.languages import LANGUAGES, find_language
-
-OWN = """
-title: Haiku
-description: A poem of three lines.
-main: topic
-inputs:
-  - {name: topic, type: text, required: true, description: what it is about}
-output: text
-metric: rouge_l
-"""
-PROMPT = "---\nname: haiku\nversion: 1\nvariables: [topic]\n---\nA haiku on {{ topic }}.\n"
-
-
-def own_card(folder: Path, card: str = OWN, prompt: str = PROMPT) -> str:
-    folder.mkdir(exist_ok=True)
-    (folder / "card.yaml").write_text(card)
-    (folder / "prompt.md").write_text(prompt)
-    return f"{folder}/"
 
 
 @pytest.mark.parametrize("card", cards(), ids=lambda card: card.name)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from whetstone.models.hf_model import HfModel
 
 CHATML = (
     "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}{% endfor %}"
@@ -91,6 +94,16 @@ SIZES: dict[str, Any] = {
 
 # Every eleventh token ends a reply, so that rows finish at different times.
 OFTEN = [2, *range(5, 400, 11)]
+
+
+def load(folder: Path, query: str = "") -> HfModel:
+    """The model of a folder, as Whetstone runs it."""
+    from whetstone.models import load_model
+    from whetstone.models.hf_model import HfModel
+
+    model = load_model(f"hf:{folder}{query}")
+    assert isinstance(model, HfModel)
+    return model
 
 
 def llama(
