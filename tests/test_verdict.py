@@ -63,7 +63,9 @@ def test_of_those_that_cannot_be_told_apart_the_cheapest_wins() -> None:
 
 def test_at_equal_cost_the_quicker_one_wins() -> None:
     runs = {"slow": run(0.40, 2), "quick": run(0.41, 3), "bad": run(1.2, 4)}
-    assert judge(runs, seconds={"slow": 100, "quick": 1, "bad": 0.1}).winner == "quick"
+    found = judge(runs, seconds={"slow": 20_000, "quick": 1, "bad": 0.1})
+    assert found.winner == "quick"
+    assert any("slow asks no language model: free of charge, 1 min 40 s per item" in reason for reason in found.reasons)
 
 
 def test_an_unknown_cost_comes_after_every_known_one() -> None:

@@ -153,14 +153,10 @@ def _expense(entry: Entry) -> str:
     cost = entry.cost_per_item
     asks = "asks a language model" if entry.uses_model else "asks no language model"
     money = "at an unknown price" if cost is None else "free of charge" if cost == 0 else f"${1e3 * cost:.3g} per 1,000"
-    built = f", after {_time(entry.build_seconds)} of fitting" if entry.build_seconds >= 0.1 else ""
+    built = f", after {seconds_in_words(entry.build_seconds)} of fitting" if entry.build_seconds >= 0.1 else ""
     if entry.training is not None and entry.training.seconds:
         built += f", after {seconds_in_words(entry.training.seconds)} of tuning"
-    return f"{entry.name} {asks}: {money}, {_time(entry.seconds_per_item)} per item{built}."
-
-
-def _time(seconds: float) -> str:
-    return f"{seconds:.3g} s" if seconds >= 1 else f"{1e3 * seconds:.3g} ms" if seconds >= 1e-3 else "under 1 ms"
+    return f"{entry.name} {asks}: {money}, {seconds_in_words(entry.seconds_per_item)} per item{built}."
 
 
 def _sentence(
