@@ -17,6 +17,9 @@ from whetstone.models import load_model, replies, reply
 from whetstone.models.hf_grammar import Vocabulary
 from whetstone.models.hf_model import HfModel
 from whetstone.prompting.structured import Structurer
+from whetstone.tasks import load_card
+from whetstone.tasks.result import TaskResult
+from whetstone.tasks.run import run_card_many
 from whetstone.tools.limits import ToolLimits
 from whetstone.tools.loop import run_tools
 from whetstone.tools.opening import open_tools
@@ -149,6 +152,17 @@ def test_structured_output_is_constrained(llama: HfModel) -> None:
     asker = Structurer(llama, SCHEMA, options=Options(temperature=1, seed=3))
     outcomes = dict(asker.ask_many([[user(text)] for text in ("A lamp", "A table", "A chair")]))
     assert len(outcomes) == asker.rates.constrained == 3
+
+
+def test_a_card_s_label_is_one_of_those_offered_whatever_the_model_knows(llama: HfModel) -> None:
+    labels = ["praise", "blame"]
+    texts = [{"text": text, "labels": labels} for text in ("A lamp", "A table")]
+    for _, result in run_card_many(load_card("classify"), llama, texts):  # of a model with random weights
+        assert isinstance(result, TaskResult)
+        assert result.output in labels
+        (step,) = result.steps
+        assert (step.constrained, step.attempts) == (True, 1)
+        assert json.loads(step.reply) == result.output
 
 
 # Tools

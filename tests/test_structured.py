@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
+import jsonschema
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,6 +17,7 @@ from whetstone.models import load_model
 from whetstone.models.base import ReplyStream
 from whetstone.models.scripted import ScriptedModel, last_user_message
 from whetstone.prompting.json_reply import json_values
+from whetstone.prompting.reply_schema import ReplySchema, UnfitError
 from whetstone.prompting.structured import Structured, Structurer, structured, structured_many
 from whetstone.types import Message, Options, Reply, system, user
 
@@ -207,6 +209,57 @@ def test_a_reply_that_was_cut_off_is_asked_for_again_with_less_room() -> None:
     assert "maxItems" not in first["properties"]["names"]
     assert second["properties"]["names"]["maxItems"] == 5
     assert second["properties"]["names"]["items"]["maxLength"] == 120
+
+
+NAMES = {
+    "type": "object",
+    "properties": {
+        "names": {
+            "type": "array",
+            "items": {"type": "object", "properties": {"is": {"type": "string"}}, "required": ["is"]},
+        }
+    },
+    "required": ["names"],
+}
+
+
+def test_where_lists_may_stay_open_a_reply_that_was_cut_off_counts_as_far_as_it_goes() -> None:
+    many = json.dumps({"names": [{"is": f"name{number}"} for number in range(50)]})
+    asker = Structurer(ScriptedModel([many]), NAMES, options=Options(max_tokens=20), open_lists=True)
+    found = asker.ask(ASKED)
+    assert (found.attempts, found.cut_off) == (1, True)
+    names = [one["is"] for one in found.value["names"]]
+    assert 0 < len(names) < 50
+    assert names == [f"name{number}" for number in range(len(names))]
+
+
+def test_a_whole_reply_is_none_that_was_cut_off() -> None:
+    asker = Structurer(ScriptedModel(['{"names": [{"is": "Ada"}]}']), NAMES, open_lists=True)
+    found = asker.ask(ASKED)
+    assert (found.value, found.cut_off) == ({"names": [{"is": "Ada"}]}, False)
+
+
+def test_a_beginning_without_a_whole_value_is_asked_for_again() -> None:
+    model = ScriptedModel(['{"surname": "a name that goes on and on and on and on"}', '{"names": []}'])
+    found = Structurer(model, NAMES, options=Options(max_tokens=5), open_lists=True).ask(ASKED)
+    assert (found.value, found.attempts, found.cut_off) == ({"names": []}, 2, False)
+
+
+@given(
+    st.recursive(st.integers() | st.text(), lambda inner: st.lists(inner, max_size=4), max_leaves=12), st.floats(0, 1)
+)
+def test_of_a_list_that_was_cut_off_only_whole_entries_are_left(value: Any, share: float) -> None:
+    schema = {"type": "array", "items": {"type": "array", "minItems": 1, "items": {"type": "integer"}}}
+    text = json.dumps([[1, 2], value, [3]])
+    try:
+        found = ReplySchema[Any](schema).read_beginning(text[: round(share * len(text))])
+    except UnfitError:
+        return
+    jsonschema.validate(found, schema)
+    assert all(
+        entry == whole or entry == whole[: len(entry)]
+        for entry, whole in zip(found, [[1, 2], value, [3]], strict=False)
+    )
 
 
 def test_a_conversation_that_grows_too_long_is_a_misfit_and_a_long_question_is_too_long() -> None:

@@ -253,6 +253,14 @@ def test_a_reply_that_is_no_list_of_entities_is_repaired() -> None:
     assert result.steps[0].attempts == 2
 
 
+def test_of_a_list_that_does_not_end_the_whole_entries_count_and_a_note_says_so() -> None:
+    model = ScriptedModel([entities(*[("Ada", "person"), ("Bo", "person")] * 50)])
+    result = run("entities", model, {"text": "Ada met Bo. " * 30}, options=Options(max_tokens=80))
+    assert {one.text for one in result.output if isinstance(one, Entity)} == {"Ada", "Bo"}
+    assert result.steps[0].attempts == 1
+    assert any("cut off at the limit of tokens" in note for note in result.notes)
+
+
 def test_entities_of_parts_are_merged_and_found_in_the_whole_text() -> None:
     def say(messages: Sequence[Message]) -> str:
         return entities(*[(name, "person") for name in re.findall(r"Name\w+", last(messages))])

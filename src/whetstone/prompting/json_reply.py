@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from pydantic_core import from_json
+
 # Reading stays quick whatever a reply holds.
 _MOST_TRIES = 200  # beginnings of a value that are looked at
 _MOST_READ = 200_000  # characters that are read again to find where a value ends
@@ -21,6 +23,7 @@ _SLIP = re.compile(
     r"|(?P<comma>,(?=\s*[}\]]))|(?P<comment>//[^\n]*)|(?P<key>(?<=[{,\s])[A-Za-z_]\w*(?=\s*:))",
     re.DOTALL,
 )
+_OPEN_ENDED = "+-.0123456789Eaeflnrstu"  # what numbers, true, false and null are made of
 _WORDS = {"True": "true", "False": "false", "None": "null"}
 
 
@@ -47,6 +50,31 @@ def json_values(reply: str) -> Iterator[Any]:
         if value is not _NOTHING:
             yield value
     yield from _inside(text)
+
+
+def cut_off_value(reply: str) -> Any:
+    """The JSON value that a reply begins and does not end: what stands in it as far as it goes, the last text or number
+    left out, which might have gone on.
+
+    Raises:
+        ValueError: it is no beginning of JSON.
+    """
+    value = from_json(reply.strip().rstrip(_OPEN_ENDED), allow_partial=True)
+    if not _whole_characters(value):
+        raise ValueError("half a character")
+    return value
+
+
+def without_last_entry(value: Any) -> Any | None:
+    """A value without the last entry of the list that its end stands in; None where that is no list with entries."""
+    if isinstance(value, list) and value:
+        inner = without_last_entry(value[-1])
+        return [*value[:-1], inner] if inner is not None else value[:-1]
+    if isinstance(value, dict) and value:
+        key = next(reversed(value))
+        inner = without_last_entry(value[key])
+        return None if inner is None else {**value, key: inner}
+    return None
 
 
 class _Nothing:

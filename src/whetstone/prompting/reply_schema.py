@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeVar
 
 from whetstone.errors import UsageError
-from whetstone.prompting.json_reply import json_values
+from whetstone.prompting.json_reply import cut_off_value, json_values, without_last_entry
 from whetstone.prompting.schema_bounded import Room, engine_form
 from whetstone.prompting.schema_check import Schema, checked_schema
 
@@ -16,6 +16,7 @@ T = TypeVar("T")
 
 _MOST_TOLD = 3  # faults of one reply that a model is told of
 _FAULT_CHARACTERS = 200
+_MOST_OPEN = 8  # lists within lists that a reply may have been cut off in
 
 
 class UnfitError(ValueError):
@@ -73,6 +74,25 @@ class ReplySchema(Generic[T]):
             except UnfitError as error:
                 first = first or error
         raise first or UnfitError("there is no complete JSON in it" if reply.strip() else "it is empty")
+
+    def read_beginning(self, reply: str) -> T:
+        """The value of a reply that was cut off: its lists end behind their last whole entry.
+
+        Raises:
+            UnfitError: what is there does not fit.
+        """
+        try:
+            value: Any = cut_off_value(reply)
+        except ValueError:
+            raise UnfitError("it is no JSON") from None
+        for _ in range(_MOST_OPEN):
+            try:
+                return self._checked(value)
+            except UnfitError:
+                value = without_last_entry(value)
+                if value is None:
+                    break
+        raise UnfitError("there is no whole entry in it")
 
     def _checked(self, value: Any) -> T:
         try:

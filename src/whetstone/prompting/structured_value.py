@@ -38,10 +38,12 @@ class Structured(Generic[T]):
     Attributes:
         value: of the pydantic class, or plain JSON values.
         tries: every request, in order; the last one gave the value.
+        cut_off: whether its lists end where the reply was cut off; only where that was allowed.
     """
 
     value: T
     tries: tuple[Attempt, ...]
+    cut_off: bool = False
 
     @property
     def raw(self) -> str:

@@ -33,6 +33,7 @@ class Structurer(Generic[T]):
 
     Args:
         schema, options, repairs: see `structured`.
+        open_lists: a reply that is cut off at its limit counts, its lists ending behind their last whole entry.
 
     Attributes:
         rates: of everything asked so far.
@@ -46,6 +47,7 @@ class Structurer(Generic[T]):
         *,
         options: Options = Options(),  # noqa: B008
         repairs: int = REPAIRS,
+        open_lists: bool = False,
     ) -> None:
         if options.json_schema is not None or options.tools:
             raise UsageError(
@@ -56,6 +58,7 @@ class Structurer(Generic[T]):
         self._model = model
         self._schema: ReplySchema[T] = ReplySchema(schema)
         self._repairs = repairs
+        self._open_lists = open_lists
         if options.max_tokens is None and runs_here(model.identity):
             options = options.model_copy(update={"max_tokens": LOCAL_TOKENS})
         self._options = options
@@ -153,13 +156,13 @@ class Structurer(Generic[T]):
             asking.form = "words"  # it was told to obey, and did not
         else:
             try:
-                value, problem = self._schema.read(outcome.text), ""
+                (value, cut_off), problem = self._read(outcome), ""
             except UnfitError as error:
                 problem = _problem(str(error), outcome, self._options)
             raw = outcome.text
             asking.tries.append(Attempt(tuple(sent), raw, constrained, problem, outcome.usage, outcome.seconds))
             if not problem:
-                found = Structured(value, tuple(asking.tries))
+                found = Structured(value, tuple(asking.tries), cut_off)
                 self.rates.count(found)
                 return found
             if outcome.finish_reason == "length":
@@ -167,6 +170,19 @@ class Structurer(Generic[T]):
         if len(asking.tries) > self._repairs:
             return self._failed(asking)
         return None
+
+    def _read(self, outcome: Reply) -> tuple[T, bool]:
+        """The value of a reply, and whether its lists end where it was cut off.
+
+        Raises:
+            UnfitError: it gives none.
+        """
+        try:
+            return self._schema.read(outcome.text), False
+        except UnfitError:
+            if not self._open_lists or outcome.finish_reason != "length":
+                raise
+            return self._schema.read_beginning(outcome.text), True
 
     def _settle(self, asking: _Asking) -> None:
         """An engine has replied in this form: the ones before it were refused for the schema's sake."""

@@ -16,6 +16,7 @@ from whetstone.prompting.structurer import Structurer
 from whetstone.tasks.asking import Answer, Asking, Plan, TaskStep
 from whetstone.tasks.kept import KeptReplies
 from whetstone.types import Options, Reply
+from whetstone.types.chat import FinishReason
 
 T = TypeVar("T")
 Progress = Callable[[str, int, int], None]
@@ -155,7 +156,7 @@ class Driver:
             return replies(self._model, conversations, options)
         key = json.dumps([schema, options.model_dump(mode="json")], sort_keys=True)
         if key not in self._structurers:
-            self._structurers[key] = Structurer(self._model, schema, options=options)
+            self._structurers[key] = Structurer(self._model, schema, options=options, open_lists=True)
         return self._structurers[key].ask_many(conversations)
 
     def _take(
@@ -205,7 +206,7 @@ class Driver:
             usage=outcome.usage,
             seconds=outcome.seconds,
             cost=cost(self._model.identity, outcome.usage),
-            finish_reason=None if isinstance(outcome, Structured) else outcome.finish_reason,
+            finish_reason=_end(outcome),
             attempts=attempts,
             constrained=constrained,
             kept=kept,
@@ -224,11 +225,19 @@ def _value(asking: Asking, outcome: Reply | Structured[Any]) -> Any:
     return None if asking.schema is None else json.loads(outcome.text)
 
 
+def _end(outcome: Reply | Structured[Any]) -> FinishReason | None:
+    """Why an answer ended, as far as that is known."""
+    if isinstance(outcome, Reply):
+        return outcome.finish_reason
+    return "length" if outcome.cut_off else None
+
+
 def _as_reply(outcome: Reply | Structured[Any]) -> Reply:
     """What is kept of an answer: of one with a schema, its value, which needs no repair any more."""
     if isinstance(outcome, Reply):
         return outcome
-    return Reply(json.dumps(outcome.value, ensure_ascii=False), usage=outcome.usage, seconds=outcome.seconds)
+    value = json.dumps(outcome.value, ensure_ascii=False)
+    return Reply(value, finish_reason=_end(outcome), usage=outcome.usage, seconds=outcome.seconds)
 
 
 def _alike(waiting: Sequence[tuple[int, int, Asking]]) -> list[list[tuple[int, int, Asking]]]:

@@ -26,7 +26,7 @@ def label_plan(task: Task) -> Plan[Outcome]:
         BadReplyError: the model named none of them, however often it was asked.
     """
     labels: tuple[str, ...] = task.values["labels"]
-    schema = label_schema(labels, in_object=task.in_object) if task.constrains else None
+    schema = None if task.apart else label_schema(labels, in_object=task.in_object)
 
     def ask(piece: Piece) -> Sequence[Asking]:
         return [task.asking(piece.name, {task.card.file.main: piece.text}, schema=schema, keep=piece.is_part)]

@@ -20,6 +20,7 @@ from whetstone.tasks.splitting import Part, split_text
 from whetstone.types import Message, Options, text_of
 
 APART_CONTEXT = 1024  # tokens that a T5 is shown at once: no end is built in, but it was trained on 512 to 2048
+_TAKES_STRINGS = ("llama.cpp", "transformers")  # engines that constrain a reply to a bare JSON string
 _ASSUMED_PART = 3000  # tokens of a part for a model that does not tell how much it holds
 _BYTES_PER_TOKEN = 3  # of a tokenizer that cannot be asked: English has 4, Korean 2 to 3; too many parts do less harm
 _TOKENS_PER_WORD = 4  # of a reply: English takes 1.4, others more; a model stops by itself, unless it runs away
@@ -99,18 +100,13 @@ class Task:
         return (f"the prompt for {self.family} models has no place for {names}, {what}",)
 
     @property
-    def constrains(self) -> bool:
-        """Whether the engine may hold a reply to a schema: transformers cannot, and words suit its models better."""
-        return self.model.identity.engine != "transformers"
-
-    @property
     def in_object(self) -> bool:
         """Whether a constrained label stands in an object: endpoints in strict mode take nothing else.
 
-        llama.cpp takes a bare JSON string, which small models do better with: of four reviews SmolLM2-135M got three
-        right, and two when it had to write an object.
+        llama.cpp and transformers take a bare JSON string, which small models do better with: of four reviews
+        SmolLM2-135M got three right, and two when it had to write an object.
         """
-        return self.model.identity.engine != "llama.cpp"
+        return self.model.identity.engine not in _TAKES_STRINGS
 
     @cached_property
     def limit(self) -> int | None:
@@ -259,7 +255,7 @@ class Task:
             return json.dumps({"entities": named}, ensure_ascii=False)
         if self.card.output == "code":
             return f"```{self.card.check(case.inputs)['language']}\n{expected['code'].strip()}\n```"
-        if self.card.output == "label" and self.constrains:
+        if self.card.output == "label" and not self.apart:
             return json.dumps({"label": expected} if self.in_object else expected, ensure_ascii=False)
         return str(expected["text"] if isinstance(expected, Mapping) else expected)
 
