@@ -19,6 +19,7 @@ TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj"]
 
 def peer(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The quick start: model, data set, an adapter, and the arguments' defaults but for what both sides are given."""
+    import torch
     from datasets import load_dataset
     from peft import LoraConfig
     from trl import SFTConfig, SFTTrainer
@@ -36,6 +37,7 @@ def peer(settings: Mapping[str, Any]) -> dict[str, Any]:
             learning_rate=settings["learning_rate"],
             seed=settings["seed"],
             report_to="none",
+            use_cpu=not torch.cuda.is_available(),  # else it refuses bfloat16 where the processor only emulates it
             # The quick start says nothing of precision: bfloat16 autocast over float32 weights.
             **({"bf16": False} if settings["dtype"] == "float32" else {}),
         ),
