@@ -155,13 +155,13 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as scratch:
         many, few, unseen = (str(Path(scratch) / name) for name in ("many.jsonl", "few.jsonl", "unseen.jsonl"))
         write_rows(many, rows, seed=0)
-        write_rows(few, 4, seed=0)
         write_rows(unseen, max(8, rows // 2), seed=1)
         given = Settings(str(model), many, unseen, scratch, usual, arguments.batch_size)
         pairs = compare(f"both {usual}", given, repeats)
         if native:
             compare(f"both {other}", replace(given, dtype=other), 1)
         else:
+            write_rows(few, 4, seed=0)
             theirs = train("peer", replace(given, train=few, dtype=other))
             mine = statistics.median(mine.rate for mine, _ in pairs)
             print(

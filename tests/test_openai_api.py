@@ -41,7 +41,7 @@ from whetstone.errors import (
     UnknownModelError,
     UsageError,
 )
-from whetstone.models import ChatModel, drain, replies, reply
+from whetstone.models import ChatModel, drain, openai_attempt, replies, reply
 from whetstone.models.base import CompletionModel
 from whetstone.models.openai_api import OpenAIModel
 from whetstone.models.openai_wire import WholeCharacters
@@ -555,7 +555,9 @@ def test_no_exception_of_the_libraries_underneath_is_unmapped() -> None:
     assert unmapped == []
 
 
-def test_no_more_requests_are_open_than_allowed() -> None:
+def test_no_more_requests_are_open_than_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A connection whose end is late is given up and replaced; on a busy machine it may be late by half a second.
+    monkeypatch.setattr(openai_attempt, "GRACE", 60.0)
     with MisbehavingServer(Meeting(3)) as server:
         model = model_at(server, concurrency=3)
         answers = dict(replies(model, [[user(str(n))] for n in range(9)]))
@@ -563,8 +565,7 @@ def test_no_more_requests_are_open_than_allowed() -> None:
         range(9), "met"
     )
     assert server.most_at_once == 3
-    # One whose end is late is given up rather than waited for, so on a busy machine there may be one or two more.
-    assert server.connections < len(answers), "connections are used again"
+    assert server.connections == 3, "connections are used again"
 
 
 def test_two_users_of_one_model_share_its_limit() -> None:
