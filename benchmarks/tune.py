@@ -3,11 +3,11 @@
     uv run python benchmarks/tune.py [--rows 96] [--repeats 3] [--batch-size 4] [--quick]
 
 Both tune SmolLM2-135M-Instruct (the embedded weights) with rank-16 adapters on attention, on the same made-up products
-of varied length (prompt and completion), for the same epochs, with the same effective batch, learning rate, schedule
-and optimizer. The peer is `SFTTrainer(model, train_dataset, peft_config, args)` with SFTConfig's defaults and batches
-of four. Each run is a process of its own; the two take turns, each time with another seed, and the median ratio counts.
-Tokens are those of prompts and completions, never padding. A third process measures each adapter's loss on rows that
-neither has seen.
+of varied length (prompt and completion) in the same random order, for the same epochs, with the same effective batch,
+learning rate, schedule and optimizer. The peer is `SFTTrainer(model, train_dataset, peft_config, args)` with
+SFTConfig's defaults and batches of four. Each run is a process of its own; the two take turns, each time with another
+seed, and the median ratio counts. Tokens are those of prompts and completions, never padding. A third process measures
+each adapter's loss on rows that neither has seen.
 
 First both compute in the precision that Whetstone takes here when nothing is said: bfloat16 where the processor
 multiplies in it, or else float32. That is what the target is for. Then, in the first case, both in float32; in the
