@@ -291,7 +291,8 @@ def test_after_kill_9_the_session_shows_the_partial_answer_and_can_go_on(command
 
 @pytest.fixture
 def echo(tmp_path: Path) -> Iterator[Terminal]:
-    with terminal("chat", "-m", f"scripted:echo?log={tmp_path / 'log'}") as program:
+    # As wide as the path of the log wants, which is another on every machine.
+    with terminal("chat", "-m", f"scripted:echo?log={tmp_path / 'log'}", columns=250) as program:
         program.until("/help lists")
         yield program
 

@@ -51,3 +51,12 @@ def test_the_same_seed_gives_the_same_interval() -> None:
     table = errors(lambda n: 50 + 3_000 * n**-0.5, 0.03)
     assert gain_of_more(SIZES, table) == gain_of_more(SIZES, table)
     assert gain_of_more(SIZES, table) != gain_of_more(SIZES, table, seed=7)
+
+
+def test_an_interval_has_ends_where_three_sizes_say_next_to_nothing() -> None:
+    """With one degree of freedom, a draw in thousands is further off than a number can hold."""
+    measured = np.array([259.4, 264.3, 263.9])
+    found = gain_of_more((48, 96, 192), np.vstack([measured] * 10_001))
+    assert found is not None
+    assert not found.told
+    assert np.isfinite([found.gain.low, found.gain.high]).all()

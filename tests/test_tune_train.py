@@ -203,7 +203,8 @@ def test_a_weight_without_a_gradient_stops_the_run_with_its_name() -> None:
     assert check_gradients(layer, 1)
 
 
-def test_four_bits_under_checkpointing_on_a_cpu_give_every_weight_a_gradient(model: Path) -> None:
+def test_four_bits_under_checkpointing_on_a_cpu_give_every_weight_a_gradient(tmp_path: Path) -> None:
+    model = tiny_hf.llama(tmp_path / "wide", sizes={"hidden_size": 64})
     seen = tiny_run.Seen()
     outcome = run(model, seen=seen, method="qlora", gradient_checkpointing=True, max_steps=4, eval_steps=4)
     assert outcome.ended == "done"

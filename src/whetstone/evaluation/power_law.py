@@ -77,7 +77,9 @@ def gain_of_more(sizes: Sequence[int], errors: Floats, factor: float = 2.0, seed
     rows = np.asarray(sizes, dtype=np.float64)
     errors = np.maximum(errors, 1e-12)
     measured = _fit(rows, errors[:1])
-    drawn = _fit(rows, errors[1:] * np.exp(_deviations(rows, errors[0], len(errors) - 1, seed)))
+    deviating = np.log(errors[1:]) + _deviations(rows, errors[0], len(errors) - 1, seed)
+    # With three sizes one draw in some thousands lies beyond what a number can hold.
+    drawn = _fit(rows, np.exp(np.clip(deviating, -_LARGEST, _LARGEST)))
     ends = np.array([rows[-1], factor * rows[-1]])
     gains = -np.diff(_at(drawn, ends), axis=1)[:, 0]
     tail = 50 * (1 - LEVEL)

@@ -18,6 +18,8 @@ from whetstone.errors import MissingPackageError, ModelError, ModelFileError, Us
 
 INSTALL = "pip install 'whetstone-llm[transformers]'"
 
+FOUR_BIT_BLOCK = 64  # weights that share a scale
+
 
 class HfOptions(BaseModel):
     """Options of `hf:` specs, written `?name=value&name=value`."""
@@ -144,6 +146,8 @@ def load_weights(source: Source) -> Any:
         if options.quantize:
             extra = {"device_map": {"": device}, "quantization_config": quantization(options.quantize, dtype)}
         model = from_folder(model_class, folder, config=config, dtype=dtype, **extra)
+        if options.quantize:
+            settle_four_bits(model)
         if source.adapter is not None:
             from whetstone.models.hf_adapter import apply_adapter
 
@@ -188,6 +192,8 @@ def quiet() -> Iterator[None]:
     """No progress bars and no remarks from transformers; what matters is raised."""
     from transformers.utils import logging as hf_logging
 
+    # Where the processor has AVX512-BF16 it asks, when peft imports it, for a package that we do without.
+    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
     bars, verbosity = hf_logging.is_progress_bar_enabled(), hf_logging.get_verbosity()
     hf_logging.disable_progress_bar()
     hf_logging.set_verbosity_error()
@@ -274,3 +280,27 @@ def quantization(kind: str, dtype: Any) -> Any:
     return BitsAndBytesConfig(
         load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
     )
+
+
+def settle_four_bits(model: Any) -> None:
+    """Make 4-bit layers compute the same on every CPU, or refuse them.
+
+    On a CPU with AVX512-BF16, bitsandbytes packs their weights anew at the first product outside training, rounds
+    the scales to bfloat16, and gives training that follows no gradient. On any with AVX-512 it reads weights wrongly
+    where a row does not hold whole blocks of 64.
+
+    Raises:
+        UsageError: a layer has such rows, on such a processor.
+    """
+    import torch
+    from bitsandbytes.nn import Linear4bit
+
+    wide = torch.backends.cpu.get_cpu_capability() == "AVX512"
+    for name, module in model.named_modules():
+        if isinstance(module, Linear4bit):
+            module.support_avx512bf16_for_cpu = False
+            if wide and module.weight.device.type == "cpu" and module.in_features % FOUR_BIT_BLOCK:
+                raise UsageError(
+                    f"4-bit weights need layers whose inputs are a multiple of {FOUR_BIT_BLOCK} on this processor "
+                    f"(AVX-512), and {name} has {module.in_features}; leave them in full, or in 8 bits (quantize=int8)"
+                )
