@@ -18,7 +18,7 @@ from whetstone.errors import MissingPackageError, ModelError, ModelFileError, Us
 
 INSTALL = "pip install 'whetstone-llm[transformers]'"
 
-FOUR_BIT_BLOCK = 64  # weights that share a scale
+_FOUR_BIT_BLOCK = 64  # weights that share a scale
 
 
 class HfOptions(BaseModel):
@@ -146,8 +146,6 @@ def load_weights(source: Source) -> Any:
         if options.quantize:
             extra = {"device_map": {"": device}, "quantization_config": quantization(options.quantize, dtype)}
         model = from_folder(model_class, folder, config=config, dtype=dtype, **extra)
-        if options.quantize:
-            settle_four_bits(model)
         if source.adapter is not None:
             from whetstone.models.hf_adapter import apply_adapter
 
@@ -210,6 +208,7 @@ def from_folder(model_class: Any, folder: Path, **extra: Any) -> Any:
 
     Raises:
         ModelFileError: they are damaged, incomplete, of another shape, or need code of their own.
+        UsageError: they are wanted in 4 bits, which this processor would read wrongly.
     """
     from safetensors import SafetensorError
 
@@ -232,6 +231,8 @@ def from_folder(model_class: Any, folder: Path, **extra: Any) -> Any:
             f"{folder}: {len(missing)} weights are missing from the .safetensors files, {missing[0]} for one; "
             "config.json belongs to another model, or a file is missing"
         )
+    if "quantization_config" in extra:
+        _settle_four_bits(model)
     return model
 
 
@@ -282,7 +283,7 @@ def quantization(kind: str, dtype: Any) -> Any:
     )
 
 
-def settle_four_bits(model: Any) -> None:
+def _settle_four_bits(model: Any) -> None:
     """Make 4-bit layers compute the same on every CPU, or refuse them.
 
     On a CPU with AVX512-BF16, bitsandbytes packs their weights anew at the first product outside training, rounds
@@ -299,8 +300,8 @@ def settle_four_bits(model: Any) -> None:
     for name, module in model.named_modules():
         if isinstance(module, Linear4bit):
             module.support_avx512bf16_for_cpu = False
-            if wide and module.weight.device.type == "cpu" and module.in_features % FOUR_BIT_BLOCK:
+            if wide and module.weight.device.type == "cpu" and module.in_features % _FOUR_BIT_BLOCK:
                 raise UsageError(
-                    f"4-bit weights need layers whose inputs are a multiple of {FOUR_BIT_BLOCK} on this processor "
+                    f"4-bit weights need layers whose inputs are a multiple of {_FOUR_BIT_BLOCK} on this processor "
                     f"(AVX-512), and {name} has {module.in_features}; leave them in full, or in 8 bits (quantize=int8)"
                 )

@@ -10,15 +10,7 @@ from typing import Any
 
 from whetstone.errors import MissingPackageError, UsageError
 from whetstone.models.hf import find_source
-from whetstone.models.hf_load import (
-    Source,
-    from_folder,
-    load_config,
-    memory_errors,
-    quantization,
-    quiet,
-    settle_four_bits,
-)
+from whetstone.models.hf_load import Source, from_folder, load_config, memory_errors, quantization, quiet
 from whetstone.models.spec import parse_spec
 from whetstone.tuning.config import TuneConfig
 from whetstone.tuning.targets import find_targets
@@ -104,8 +96,6 @@ def load_base(base: Base, config: TuneConfig, device: Any) -> Any:
     with memory_errors(base.source.spec), quiet():
         model_class = AutoModelForSeq2SeqLM if base.encoder_decoder else AutoModelForCausalLM
         model = from_folder(model_class, base.source.folder, config=base.config, dtype=dtype, **extra)
-    if config.method == "qlora":
-        settle_four_bits(model)
     model.requires_grad_(False)
     return model
 
